@@ -1,0 +1,21 @@
+"""Finding: one broken rule."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken rule: what was found against what is allowed, and one thing to do.
+
+    `op` is the operator ("CONV_2D (op 14)"), `layer` the Keras layer behind it; None: it is about the file.
+    """
+
+    rule: str
+    detail: str
+    remedy: str
+    layer: str | None = None
+    op: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

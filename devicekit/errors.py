@@ -1,0 +1,256 @@
+"""The errors that cross module borders. Constructors take facts; the class words them.
+
+DevicekitError                      exit
+├── UsageError                         2
+├── ProfileError                       2
+├── RecipeError                        2
+├── ModelError                         3
+│   ├── LoadError
+│   ├── ConvertError
+│   ├── UntrustedModel
+│   └── DoesNotFit
+├── DeviceError                        4
+│   ├── NoDevice
+│   ├── NotUnique
+│   ├── Unauthorized
+│   ├── Offline
+│   ├── Lost (transient)
+│   ├── Busy
+│   └── DeviceFull
+├── MeasurementError                   5
+│   ├── OutOfMemory
+│   ├── TimedOut
+│   ├── UnreadableOutput
+│   └── WrongOutput
+└── GateFailed                         6
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class DevicekitError(Exception):
+    """What went wrong (`message`), and the one thing to do about it (`remedy`)."""
+
+    exit_code = 1
+    transient = False
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "remedy": self.remedy,
+            "exit_code": self.exit_code,
+        }
+
+
+class UsageError(DevicekitError):
+    """The command line, or a file that the user named on it, asks for something that cannot be."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a TOML file: `key` is dotted, `expected` says what would be right."""
+
+    key: str
+    found: str
+    expected: str
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"; did you mean {self.nearest}?" if self.nearest else ""
+        where = f"{self.key}: " if self.key else ""
+        return f"{where}{self.found}, {self.expected}{hint}"
+
+
+class ProfileError(DevicekitError):
+    """A profile that cannot be found, or whose file has problems: all of them, not the first."""
+
+    exit_code = 2
+
+    def __init__(self, file: str, problems: Iterable[Problem], *, remedy: str) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        lines = [f"{file}: {problem}" for problem in self.problems]
+        count = f"{file} has {len(lines)} problems\n  " if len(lines) > 1 else ""
+        super().__init__(count + "\n  ".join(lines), remedy=remedy)
+
+
+class UnknownProfile(ProfileError):
+    """No profile of that name in the library, and no file at that path."""
+
+    def __init__(self, name: str, *, nearest: str | None, count: int) -> None:
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        DevicekitError.__init__(
+            self, f'no profile "{name}"{hint}', remedy=f"`devicekit profile list` shows all {count}"
+        )
+        self.file, self.problems = name, ()
+
+
+class RecipeError(DevicekitError):
+    """A recipe that does not exist."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, *, known: Iterable[str], nearest: str | None = None) -> None:
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        super().__init__(f'no recipe "{name}"{hint}', remedy=f"choose from: {', '.join(known)}")
+
+
+class ModelError(DevicekitError):
+    exit_code = 3
+
+
+class LoadError(ModelError):
+    """A model file that cannot be read: what was found in it, and what was expected."""
+
+    def __init__(self, path: str, *, found: str, expected: str = "", remedy: str) -> None:
+        self.path = path
+        expected = f"; expected {expected}" if expected else ""
+        super().__init__(f"{path}: {found}{expected}", remedy=remedy)
+
+
+class ConvertError(ModelError):
+    """The model loads, but no correct .tflite comes out."""
+
+    def __init__(self, path: str, *, found: str, remedy: str) -> None:
+        self.path = path
+        super().__init__(f"{path} does not convert: {found}", remedy=remedy)
+
+
+class UntrustedModel(ModelError):
+    """Loading the file would run code that it carries."""
+
+    def __init__(self, path: str, *, carries: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} contains {carries}: loading it runs Python code stored in the file",
+            remedy="if you trust where it came from: add --trust; better: re-save it with a registered layer",
+        )
+
+
+class DoesNotFit(ModelError):
+    """No candidate keeps within the profile: the nearest miss, and what would make it fit."""
+
+    def __init__(self, model: str, profile: str, *, nearest_miss: str, remedy: str) -> None:
+        super().__init__(f"{model} does not fit {profile}: {nearest_miss}", remedy=remedy)
+
+
+class DeviceError(DevicekitError):
+    exit_code = 4
+
+
+class NoDevice(DeviceError):
+    def __init__(self, address: str, *, found: str, remedy: str) -> None:
+        super().__init__(f"{address}: {found}", remedy=remedy)
+
+
+class NotUnique(DeviceError):
+    def __init__(self, candidates: Iterable[str]) -> None:
+        names = list(candidates)
+        super().__init__(
+            f"{len(names)} devices match: {', '.join(names)}", remedy=f"name one: --device {names[0]}"
+        )
+
+
+class Unauthorized(DeviceError):
+    def __init__(self, address: str, *, remedy: str) -> None:
+        super().__init__(f"{address} is unauthorized", remedy=remedy)
+
+
+class Offline(DeviceError):
+    def __init__(self, address: str, *, remedy: str) -> None:
+        super().__init__(f"{address} is offline", remedy=remedy)
+
+
+class Lost(DeviceError):
+    transient = True
+
+    def __init__(self, address: str, *, during: str) -> None:
+        super().__init__(
+            f"{address} was lost during {during}", remedy="check the cable or network, run it again"
+        )
+
+
+class Busy(DeviceError):
+    def __init__(self, address: str, *, holder: str) -> None:
+        super().__init__(
+            f"{address} is in use by {holder}", remedy="wait for it to end, or name another device"
+        )
+
+
+class DeviceFull(DeviceError):
+    def __init__(self, address: str, *, needed_bytes: int, free_bytes: int) -> None:
+        missing = (needed_bytes - free_bytes) / 2**20
+        free = f"{free_bytes / 2**20:.1f} MiB free"
+        super().__init__(
+            f"{address} is full: {missing:.1f} MiB more are needed than the {free}",
+            remedy="remove files from the device, run it again",
+        )
+
+
+class MeasurementError(DevicekitError):
+    exit_code = 5
+
+
+class OutOfMemory(MeasurementError):
+    """The model needs more memory than the limit that was enforced."""
+
+    def __init__(self, model: str, *, limit_bytes: int, where: str) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(
+            f"{model} needs more than {limit_bytes / 2**20:.4g} MiB (during {where})",
+            remedy="try a smaller recipe (`devicekit deploy` tries them all), or raise limits.memory_mib",
+        )
+
+
+class TimedOut(MeasurementError):
+    def __init__(self, model: str, *, what: str, timeout_s: float) -> None:
+        super().__init__(
+            f"{model}: {what} took more than {timeout_s:g} s", remedy="raise --timeout, or measure fewer runs"
+        )
+
+
+class UnreadableOutput(MeasurementError):
+    def __init__(self, what: str, *, found: str, remedy: str) -> None:
+        super().__init__(f"{what}: {found}", remedy=remedy)
+
+
+class WrongOutput(MeasurementError):
+    """The device computes something else than the host."""
+
+    def __init__(self, model: str, *, where: str, difference: str) -> None:
+        super().__init__(
+            f"{model}: outputs on {where} differ from the host's by {difference}",
+            remedy="do not use these numbers: update the runtime on the device, or try --recipe float32",
+        )
+
+
+class GateFailed(DevicekitError):
+    exit_code = 6
+
+
+def from_json(document: Mapping[str, Any]) -> DevicekitError:
+    """Returns the error that `to_json` wrote in another process, as the same class."""
+    by_name: dict[str, type[DevicekitError]] = {}
+    pending: list[type[DevicekitError]] = [DevicekitError]
+    while pending:
+        cls = pending.pop()
+        by_name[cls.__name__] = cls
+        pending.extend(cls.__subclasses__())
+    cls = by_name.get(str(document["kind"]), DevicekitError)
+    error = cls.__new__(cls)
+    DevicekitError.__init__(error, str(document["message"]), remedy=str(document["remedy"]))
+    return error

@@ -1,0 +1,116 @@
+"""The values that describe a .tflite file: Graph, Subgraph, Op, Tensor. Read by `graph.read.read_graph`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor.
+
+    `dtype` is numpy's name ("float32", "int8", …) or "int4", "int2", "bfloat16", "string", "resource",
+    "variant". `shape` is what the file stores; `shape_signature` has -1 where a dimension is dynamic (equal
+    to `shape` where the file gives none). `data_bytes` is the size of constant data, 0 for activations.
+    `scale` and `zero_point` are empty for an unquantized tensor, one value per tensor or one per channel of
+    `quantized_dimension`.
+    """
+
+    index: int
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    shape_signature: tuple[int, ...]
+    data_bytes: int = 0
+    is_variable: bool = False
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+    quantized_dimension: int = 0
+
+    @property
+    def is_constant(self) -> bool:
+        return self.data_bytes > 0
+
+    @property
+    def is_dynamic(self) -> bool:
+        return any(dim < 0 for dim in self.shape_signature)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator. `name` is the schema's ("CONV_2D"); a custom op is "CUSTOM" with its `custom_code`.
+
+    Missing optional inputs are -1 in `inputs`. `options` holds the builtin options by their schema names
+    (stride_w, …), as far as they are needed: MACs, arena plan, subgraph references.
+    """
+
+    index: int
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    custom_code: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_flex(self) -> bool:
+        return bool(self.custom_code and self.custom_code.startswith("Flex"))
+
+    @property
+    def label(self) -> str:
+        """Returns the name that a user sees: the builtin's, or the custom op's own."""
+        return self.custom_code or self.name
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    name: str
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named entry point: input and output names as a caller uses them -> tensor index in `subgraph`."""
+
+    key: str
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+    subgraph: int = 0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A .tflite file. `min_runtime_version` is the converter's stamp ("2.14.0"), None where there is none."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    subgraphs: tuple[Subgraph, ...]
+    signatures: tuple[Signature, ...]
+    min_runtime_version: str | None
+    description: str
+
+    @property
+    def main(self) -> Subgraph:
+        return self.subgraphs[0]
+
+    @property
+    def input_tensors(self) -> dict[str, Tensor]:
+        """Returns the inputs by the name to feed them by: the signature's, else the tensor's own."""
+        return self._named("inputs")
+
+    @property
+    def output_tensors(self) -> dict[str, Tensor]:
+        return self._named("outputs")
+
+    def _named(self, side: str) -> dict[str, Tensor]:
+        indices = getattr(self.main, side)
+        for signature in self.signatures:
+            if signature.subgraph == 0:
+                by_index = {index: name for name, index in getattr(signature, side).items()}
+                return {by_index.get(i, self.main.tensors[i].name): self.main.tensors[i] for i in indices}
+        return {self.main.tensors[i].name: self.main.tensors[i] for i in indices}

@@ -1,0 +1,131 @@
+"""Measurement: raw samples, their summary, memory, conditions, and the kind of evidence.
+
+JSON schema history (`schema` in every document)
+    1   first version: latency, memory, conditions, stability
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA = 1
+
+Evidence = Literal["measured", "simulated", "predicted", "emulated"]
+
+# A spread (interquartile range over median) above this is called unstable.
+# Source: this class of machine shows 1-3 % when quiet and 10-60 % under load (measured, November 2026).
+UNSTABLE_SPREAD = 0.10
+MIN_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure. Warm-up and repeats last until both count and time are reached, within `max_s`.
+
+    `memory_bytes` is the budget of must-have memory to enforce, None for no limit. `cpus` pins the process,
+    None leaves it free. `kernel` is "xnnpack" or "builtin". `timeout_s` ends a run that hangs.
+    """
+
+    threads: int = 1
+    warmup_runs: int = 3
+    warmup_s: float = 0.2
+    min_runs: int = 50
+    min_s: float = 0.5
+    max_s: float = 30.0
+    memory_bytes: int | None = None
+    cpus: tuple[int, ...] | None = None
+    kernel: Literal["xnnpack", "builtin"] = "xnnpack"
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Microseconds of one inference: the first, and the statistics of those after the warm-up."""
+
+    samples_us: tuple[float, ...]
+    first_us: float | None
+    init_us: float | None
+    median_us: float
+    p95_us: float
+    mean_us: float
+    stdev_us: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Growth over the runtime's own base (`base_bytes`: the runtime loaded and warmed with a tiny model).
+
+    `must_have_bytes` is anonymous memory, which nothing can reclaim; `peak_rss_bytes` includes mapped files.
+    None where the system gives no such figure. `source` names the readings.
+    """
+
+    must_have_bytes: int | None
+    peak_rss_bytes: int | None
+    base_bytes: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run on one device gave."""
+
+    evidence: Evidence
+    runner: str
+    runtime_version: str | None
+    threads: int
+    latency: Latency
+    memory: Memory
+    conditions: Mapping[str, Any]
+    stability: str
+    device: str
+    model: str
+    model_sha256: str
+    limits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def summarize(samples_us: Sequence[float], *, first_us: float | None, init_us: float | None) -> Latency:
+    """Returns the summary of `samples_us` (microseconds, at least one)."""
+    ordered = sorted(samples_us)
+    return Latency(
+        samples_us=tuple(samples_us),
+        first_us=first_us,
+        init_us=init_us,
+        median_us=statistics.median(ordered),
+        p95_us=percentile(ordered, 95),
+        mean_us=statistics.fmean(ordered),
+        stdev_us=statistics.stdev(ordered) if len(ordered) > 1 else None,
+        count=len(ordered),
+    )
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Returns the nearest-rank percentile of ascending values."""
+    rank = max(math.ceil(percent / 100 * len(ordered)), 1)
+    return ordered[rank - 1]
+
+
+def spread(samples_us: Sequence[float]) -> float | None:
+    """Returns the interquartile range over the median; None below four samples."""
+    if len(samples_us) < 4:
+        return None
+    low, _, high = statistics.quantiles(samples_us, n=4)
+    median = statistics.median(samples_us)
+    return (high - low) / median if median else None
+
+
+def stability(samples_us: Sequence[float]) -> str:
+    """Returns the verdict on the samples, in words: "stable (spread 1.4 %)"."""
+    if len(samples_us) < MIN_SAMPLES:
+        return f"too few samples ({len(samples_us)} of at least {MIN_SAMPLES})"
+    width = spread(samples_us)
+    if width is None:
+        return "unknown"
+    verdict = "stable" if width <= UNSTABLE_SPREAD else "unstable"
+    return f"{verdict} (spread {width * 100:.1f} %)"
