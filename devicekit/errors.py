@@ -62,7 +62,7 @@ class UsageError(DevicekitError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a TOML file: `key` is dotted, `expected` says what would be right."""
+    """One mistake in a TOML file: `key` is dotted, `expected` says what would be right, if `nearest` does not."""
 
     key: str
     found: str
@@ -72,7 +72,7 @@ class Problem:
     def __str__(self) -> str:
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
         where = f"{self.key}: " if self.key else ""
-        return f"{where}{self.found}, {self.expected}{hint}"
+        return f"{where}{', '.join(filter(None, (self.found, self.expected)))}{hint}"
 
 
 class ProfileError(DevicekitError):

@@ -1,0 +1,53 @@
+"""`devicekit deploy`: the main job."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from devicekit.cli.options import (
+    building,
+    common,
+    fail,
+    keep_given,
+    loading,
+    show_json,
+    show_text,
+    watched,
+)
+
+
+@click.command(epilog="Exit codes: 0 fits, 2 usage, 3 model or fit, 4 device, 5 measurement, 130 Ctrl-C.")
+@click.argument("model")
+@click.option("--profile", "-p", required=True, metavar="NAME|FILE", help="The device profile to fit.")
+@click.option("--device", default="auto", metavar="ADDRESS", help="`host` is this machine. Default: auto.")
+@click.option(
+    "--recipe", "-r", "recipes", multiple=True, help="Try this instead of the profile's. Repeatable."
+)
+@click.option("--prefer", type=click.Choice(["latency", "size", "quality"]), help="What decides the choice.")
+@click.option("--min-cosine", type=click.FloatRange(-1, 1), help="Overrides quality.min_cosine.")
+@click.option(
+    "--min-top1", "min_top1_agreement", type=click.FloatRange(0, 1), help="Overrides min_top1_agreement."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Overrides runtime.threads.")
+@click.option("--output", "-o", "folder", metavar="DIR", help="Default: MODEL.PROFILE.")
+@click.option("--overwrite", is_flag=True, help="Replace an output folder that devicekit made.")
+@click.option("--keep-all", is_flag=True, help="Keep the .tflite of every candidate.")
+@building
+@loading
+@common
+def deploy(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Convert, quantize, check and measure MODEL, and file the artifact that fits the profile.
+
+    MODEL is a .h5, .keras, SavedModel folder or .tflite."""
+    import devicekit
+
+    with watched(quiet=quiet, verbose=verbose):
+        deployment = devicekit.deploy(Path(model), **keep_given(options))
+    if format_ == "json":
+        show_json(deployment.to_json())
+    else:
+        show_text(deployment)
+    if deployment.error is None:
+        return 0
+    return fail(deployment.error, shown=format_ == "json")

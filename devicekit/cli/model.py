@@ -1,0 +1,76 @@
+"""`devicekit inspect`, `check` and `convert`: what needs a model and no device."""
+
+from typing import Any
+
+import click
+
+from devicekit.cli.options import (
+    building,
+    common,
+    fail,
+    keep_given,
+    loading,
+    show_json,
+    show_text,
+    watched,
+)
+
+DOES_NOT_FIT = 3
+
+
+@click.command()
+@click.argument("model")
+@loading
+@common
+def inspect(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Show the inputs, outputs, ops with versions, parameters, MACs and size of MODEL.
+
+    A Keras model is shown as the float .tflite that it converts to."""
+    from devicekit import inspect_model
+
+    with watched(quiet=quiet, verbose=verbose):
+        inspection = inspect_model(model, **keep_given(options))
+    show_json(inspection.to_json()) if format_ == "json" else show_text(inspection)
+
+
+@click.command(epilog="Exit codes: 0 fits, 3 does not fit.")
+@click.argument("model")
+@click.option(
+    "--profile", "-p", required=True, metavar="NAME|FILE", help="The device profile to check against."
+)
+@loading
+@common
+def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Check MODEL against the rules of a profile: size, memory, ops, dtypes, versions.
+
+    A Keras model is checked as the float .tflite that it converts to."""
+    from devicekit import check_model
+
+    with watched(quiet=quiet, verbose=verbose):
+        result = check_model(model, profile, **keep_given(options))
+    show_json(result.to_json()) if format_ == "json" else show_text(result)
+    return 0 if result.ok else DOES_NOT_FIT
+
+
+@click.command()
+@click.argument("model")
+@click.option("--profile", "-p", metavar="NAME|FILE", help="Take the best recipe for this profile.")
+@click.option("--recipe", "-r", help="Use this recipe. Default: float32.")
+@click.option("--output", "-o", "path", metavar="FILE", help="Default: MODEL.tflite.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@building
+@loading
+@common
+def convert(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Write MODEL as a .tflite, by one recipe or fitted to a profile. Nothing is measured."""
+    import devicekit
+
+    with watched(quiet=quiet, verbose=verbose):
+        conversion = devicekit.convert(model, **keep_given(options))
+    if format_ == "json":
+        show_json(conversion.to_json())
+    else:
+        show_text(conversion)
+    if conversion.error is None:
+        return 0
+    return fail(conversion.error, shown=format_ == "json")

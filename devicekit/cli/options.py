@@ -1,0 +1,172 @@
+"""What all commands share: options that mean the same everywhere, errors as the user reads them, exits."""
+
+import itertools
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from devicekit.errors import DevicekitError, UsageError
+from devicekit.text import nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("text", "json")
+INTERRUPTED = 130
+
+
+def common(command: F) -> F:
+    """Adds --format, --quiet, -v and --debug."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
+        click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
+        click.option("--format", "format_", type=click.Choice(FORMATS), default="text", help="On stdout."),
+    ):
+        command = option(command)
+    return command
+
+
+def loading(command: F) -> F:
+    """Adds the options of every command that reads a model: --trust, --custom-objects, --timeout."""
+    for option in (
+        click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), help="Seconds a step may take."),
+        click.option("--custom-objects", metavar="FILE.py", help="Python file with custom layers."),
+        click.option("--trust", is_flag=True, help="Run code that the model file carries (Lambda layers)."),
+    ):
+        command = option(command)
+    return command
+
+
+def building(command: F) -> F:
+    """Adds the options of every command that quantizes: --data and --eval."""
+    for option in (
+        click.option(
+            "--eval",
+            "eval_function",
+            metavar="FILE.py:FUNCTION",
+            help="Own metric: function(predict) -> float.",
+        ),
+        click.option(
+            "--data",
+            metavar="PATH",
+            help="Calibration and evaluation inputs: .npz, .npy, a folder, or FILE.py:FUNCTION.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that were given, so that the Python API's defaults stand for the rest."""
+    return {key: value for key, value in options.items() if value is not None and value != ()}
+
+
+def show_text(results: Any) -> None:
+    """Prints results on stdout: coloured and as wide as the terminal, plain elsewhere."""
+    from devicekit.report.text import render, terminal
+
+    click.echo(results if isinstance(results, str) else render(results, terminal()), nl=False)
+
+
+def show_json(document: Any) -> None:
+    """Prints a document on stdout, for scripts: no NaN, units in the names."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+@contextmanager
+def watched(*, quiet: bool, verbose: bool) -> Iterator[None]:
+    """Draws progress and notes on stderr while the block runs."""
+    from devicekit import progress
+    from devicekit.cli.drawing import drawn
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING,
+        format="%(message)s",
+        stream=sys.stderr,
+    )
+    with drawn(quiet=quiet) as watcher:
+        token = progress.current.set(watcher)
+        try:
+            yield
+        finally:
+            progress.current.reset(token)
+
+
+def unknown_command(name: str, known: Iterable[str]) -> UsageError:
+    guess = nearest(name, known)
+    hint = f"; did you mean {guess}?" if guess else ""
+    return UsageError(f'no command "{name}"{hint}', remedy="`devicekit --help` shows all")
+
+
+def run(cli: click.Command) -> int:
+    """Runs `cli` and returns the exit code; errors become one message with a remedy."""
+    _terminate_like_ctrl_c()
+    try:
+        code = cli.main(prog_name="devicekit", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        return fail(_from_click(error))
+    except DevicekitError as error:
+        return fail(error)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: nothing was left behind", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        return fail(
+            DevicekitError(
+                f"devicekit failed in a way it should not: {type(error).__name__}: {error}",
+                remedy="run it again with --debug and report what it prints",
+            )
+        )
+
+
+def fail(error: DevicekitError, *, shown: bool = False) -> int:
+    """Prints the error (unless it is `shown` already) and returns its exit code."""
+    if "--debug" in sys.argv:
+        import traceback
+
+        traceback.print_exception(error)
+    if shown:
+        pass
+    elif _wants_json(sys.argv[1:]):
+        show_json({"error": error.to_json()})
+    else:
+        click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+        click.echo(f"  → {error.remedy}", err=True)
+    return error.exit_code
+
+
+def _wants_json(argv: list[str]) -> bool:
+    """Returns whether --format json was given, also where the command line did not parse."""
+    return "--format=json" in argv or ("--format", "json") in itertools.pairwise(argv)
+
+
+def _from_click(error: click.ClickException) -> UsageError:
+    ctx = getattr(error, "ctx", None)
+    help_for = ctx.command_path if ctx else "devicekit"
+    return UsageError(error.format_message().rstrip("."), remedy=f"`{help_for} --help` shows how")
+
+
+def _terminate_like_ctrl_c() -> None:
+    """Makes SIGTERM clean up as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

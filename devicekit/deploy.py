@@ -1,0 +1,262 @@
+"""The pipeline: a model and a profile in, a measured artifact out. Reads top to bottom."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devicekit import fit, output, progress
+from devicekit.check.finding import Finding
+from devicekit.deployment import Conversion, Deployment
+from devicekit.errors import LoadError, MeasurementError, OutOfMemory
+from devicekit.fit import Candidate, Prefer
+from devicekit.measurement import Measurement, Plan
+
+if TYPE_CHECKING:
+    from devicekit.device.seam import Device
+    from devicekit.profile.schema import Profile
+
+STEP_TIMEOUT_S = 1800.0
+
+
+def deploy(
+    model: str | Path,
+    profile: "str | Path | Profile",
+    *,
+    data: str | None = None,
+    eval_function: str | None = None,
+    device: "str | Device" = "auto",
+    recipes: Sequence[str] = (),
+    prefer: Prefer | None = None,
+    min_cosine: float | None = None,
+    min_top1_agreement: float | None = None,
+    threads: int | None = None,
+    folder: str | Path | None = None,
+    overwrite: bool = False,
+    keep_all: bool = False,
+    trust: bool = False,
+    custom_objects: str | Path | None = None,
+    timeout_s: float = STEP_TIMEOUT_S,
+) -> Deployment:
+    """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
+
+    `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
+    None or empty comes from the profile. Where nothing fits, `chosen` is None and `error` says what comes
+    closest. Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
+    """
+    from devicekit.convert.source import convert_source
+    from devicekit.device.connect import connect
+    from devicekit.graph.read import read_graph
+    from devicekit.quantize.build import build
+
+    model = Path(model)
+    target = customized(profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement)
+    steps = _Steps()
+    with output.scratch(folder or f"{stem(model)}.{target.name}", overwrite=overwrite) as place:
+        with steps("convert"):
+            source = convert_source(
+                model, trust=trust, custom_objects=_path(custom_objects), timeout_s=timeout_s
+            )
+        with steps("quantize"):
+            built = build(
+                source.float_path,
+                target.recipes.try_,
+                data=data,
+                eval_function=eval_function,
+                out_dir=place.scratch,
+                timeout_s=timeout_s,
+            )
+        candidates = fit.screen(target, built.candidates)
+        with steps("measure"), connect(target, device) as board:
+            candidates = _measure_fitting(board, target, candidates, threads=threads)
+            facts = board.describe()
+        candidates = fit.choose(candidates, target.recipes.prefer)
+        return output.file_deployment(
+            Deployment(
+                model=model,
+                profile=target,
+                source=source,
+                graph=read_graph(source.float_path),
+                data=built.data,
+                device=facts,
+                candidates=tuple(candidates),
+                seconds=steps.seconds,
+            ),
+            place,
+            keep_all=keep_all,
+        )
+
+
+def convert(
+    model: str | Path,
+    *,
+    profile: "str | Path | Profile | None" = None,
+    recipe: str | None = None,
+    data: str | None = None,
+    eval_function: str | None = None,
+    path: str | Path | None = None,
+    overwrite: bool = False,
+    trust: bool = False,
+    custom_objects: str | Path | None = None,
+    timeout_s: float = STEP_TIMEOUT_S,
+) -> Conversion:
+    """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
+
+    With neither, float32. Nothing is measured: where the profile prefers latency, the smallest file that
+    keeps its rules wins. Raises as `deploy` does, and DoesNotFit where no recipe keeps the profile.
+    """
+    from devicekit.convert.source import convert_source
+    from devicekit.graph.read import read_graph
+    from devicekit.quantize.build import build
+
+    model = Path(model)
+    target = None if profile is None else customized(profile, (recipe,) if recipe else ())
+    recipes = target.recipes.try_ if target else (recipe or "float32",)
+    with output.scratch_file(path or f"{stem(model)}.tflite", overwrite=overwrite) as place:
+        source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), timeout_s=timeout_s)
+        built = build(
+            source.float_path,
+            recipes,
+            data=data,
+            eval_function=eval_function,
+            out_dir=place.scratch,
+            timeout_s=timeout_s,
+        )
+        candidates = fit.choose(
+            fit.screen(target, built.candidates), target.recipes.prefer if target else "size"
+        )
+        return output.file_conversion(
+            Conversion(
+                model=model,
+                profile=target,
+                source=source,
+                graph=read_graph(source.float_path),
+                data=built.data,
+                candidates=tuple(candidates),
+            ),
+            place,
+        )
+
+
+def measure(
+    model: str | Path,
+    *,
+    profile: "str | Path | Profile | None" = None,
+    device: "str | Device" = "host",
+    threads: int | None = None,
+    timeout_s: float | None = None,
+) -> Measurement:
+    """Returns the measurement of a .tflite on `device`, under the limits of `profile` where one is given.
+
+    The inputs are random, within the inputs' range. Raises LoadError, DeviceError and MeasurementError.
+    """
+    from devicekit.device.connect import connect
+    from devicekit.digest import sha256_file
+    from devicekit.graph.read import read_graph
+    from devicekit.runner.limits import plan_for
+    from devicekit.runner.script import RunnableModel, measure_model
+
+    model = Path(model)
+    if model.suffix in (".h5", ".hdf5", ".keras") or model.is_dir():
+        raise LoadError(
+            str(model),
+            found="is a Keras model",
+            expected="a .tflite",
+            remedy=f"convert it first: devicekit convert {model}",
+        )
+    target = None if profile is None else customized(profile)
+    read_graph(model)  # refuses what is no .tflite before a device is taken
+    plan = plan_for(target, threads=threads, timeout_s=timeout_s)
+    with connect(target, device) as board:
+        return measure_model(board, RunnableModel(model, sha256_file(model), golden=None), plan)
+
+
+def customized(
+    profile: "str | Path | Profile",
+    recipes: Sequence[str] = (),
+    *,
+    prefer: Prefer | None = None,
+    min_cosine: float | None = None,
+    min_top1: float | None = None,
+) -> "Profile":
+    """Returns the profile with what the caller sets in place of its own values."""
+    from devicekit.profile.lookup import load_profile
+    from devicekit.quantize.recipes import known_recipe
+
+    target = load_profile(profile) if isinstance(profile, str | Path) else profile
+    own = {"prefer": prefer, "try_": tuple(recipes) or None}
+    quality = {"min_cosine": min_cosine, "min_top1_agreement": min_top1}
+    target = target.model_copy(
+        update={
+            "recipes": target.recipes.model_copy(update=_given(own)),
+            "quality": target.quality.model_copy(update=_given(quality)),
+        }
+    )
+    for recipe in target.recipes.try_:
+        known_recipe(recipe)
+    return target
+
+
+def stem(model: Path) -> str:
+    """Returns the model's name without its ending: what its artifacts and folder are called."""
+    return model.resolve().stem if model.is_file() or model.suffix else model.resolve().name
+
+
+def _measure_fitting(
+    board: "Device", profile: "Profile", candidates: Sequence[Candidate], *, threads: int | None
+) -> list[Candidate]:
+    """Returns the candidates; those that fit with their measurement, or rejected for what it showed."""
+    from devicekit.runner.limits import plan_for
+
+    plan = plan_for(profile, threads=threads)
+    fitting = sum(c.status == "fits" for c in candidates)
+    done = 0
+    results = []
+    for candidate in candidates:
+        if candidate.status == "fits":
+            progress.report("measure", detail=candidate.recipe, done=done, total=fitting)
+            done += 1
+            candidate = _measure_one(board, profile, candidate, plan=plan)
+        results.append(candidate)
+    return results
+
+
+def _measure_one(board: "Device", profile: "Profile", candidate: Candidate, *, plan: Plan) -> Candidate:
+    from devicekit.runner.script import RunnableModel, measure_model
+
+    assert candidate.path and candidate.sha256
+    model = RunnableModel(candidate.path, candidate.sha256, golden=candidate.golden)
+    try:
+        measurement = measure_model(board, model, plan)
+    except OutOfMemory as error:
+        return fit.reject(candidate, Finding("memory", error.message, error.remedy))
+    except MeasurementError as error:
+        return fit.reject(candidate, Finding("measure", error.message, error.remedy))
+    candidate = replace(candidate, measurement=measurement)
+    for finding in fit.measured_findings(profile, measurement):
+        candidate = fit.reject(candidate, finding)
+    return candidate
+
+
+class _Steps:
+    """Times named steps: `with steps("convert"): …`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        progress.report(name)
+        yield
+        self.seconds[name] = time.monotonic() - start
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)

@@ -1,0 +1,114 @@
+"""Deployment and Conversion: what the pipeline found, and their JSON.
+
+JSON schema history (`schema` in every document)
+    1   first version
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit import __version__, fit
+from devicekit.errors import DoesNotFit
+from devicekit.fit import Candidate
+
+if TYPE_CHECKING:
+    from devicekit.convert.source import Source
+    from devicekit.device.seam import DeviceFacts
+    from devicekit.graph.model import Graph
+    from devicekit.profile.schema import Profile
+    from devicekit.quantize.build import DataSummary
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One model, its candidates, and the chosen one.
+
+    `graph` is the float .tflite that the candidates were made of. `profile` is None where only a recipe was
+    asked for.
+    """
+
+    model: Path
+    profile: "Profile | None"
+    source: "Source"
+    graph: "Graph"
+    data: "DataSummary"
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def chosen(self) -> Candidate | None:
+        return next((c for c in self.candidates if c.status == "chosen"), None)
+
+    @property
+    def error(self) -> DoesNotFit | None:
+        """Returns why nothing was chosen; None where something was."""
+        if self.chosen:
+            return None
+        miss, remedy = fit.nearest_miss(self.candidates)
+        target = self.profile.name if self.profile else "any recipe"
+        return DoesNotFit(self.model.name, target, nearest_miss=miss, remedy=remedy)
+
+    def to_json(self) -> dict[str, Any]:
+        chosen, profile, source = self.chosen, self.profile, self.source
+        return {
+            "schema": SCHEMA,
+            "model": {
+                "path": str(self.model),
+                "sha256": source.sha256,
+                "kind": source.kind,
+                "parameters": source.parameters,
+                "max_difference": source.max_difference,
+                "notes": list(source.notes),
+            },
+            "profile": None if profile is None else {"name": profile.name, "sha256": profile.sha256},
+            "chosen": None
+            if chosen is None
+            else {"recipe": chosen.recipe, "path": str(chosen.path), "sha256": chosen.sha256},
+            "verdict": "fits" if chosen else "does not fit",
+            "data": self.data.to_json(),
+            "candidates": [candidate.to_json() for candidate in self.candidates],
+            "versions": {"devicekit": __version__, **source.versions},
+            **({"error": self.error.to_json()} if self.error else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Deployment(Conversion):
+    """A conversion whose fitting candidates were measured on a device, and filed.
+
+    `seconds` maps each step to its wall time. `folder` is None until the deployment is filed.
+    """
+
+    profile: "Profile"
+    device: "DeviceFacts"
+    seconds: Mapping[str, float]
+    folder: Path | None = None
+
+    @property
+    def evidence(self) -> str | None:
+        """Returns the kind of evidence of the measurements; None where nothing was measured."""
+        return next((c.measurement.evidence for c in self.candidates if c.measurement), None)
+
+    @property
+    def latency_reason(self) -> str | None:
+        """Returns why no latency on the profile's device is given; None where it was measured there."""
+        if self.evidence == "measured":
+            return None
+        runtime = self.profile.runtime
+        version = " ".join(part for part in (runtime.name, runtime.version) if part)
+        return f"not predicted, this profile has no calibration for {version} {runtime.delegate or 'CPU'}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **super().to_json(),
+            "device": self.device.to_json(),
+            "evidence": self.evidence,
+            "prefer": self.profile.recipes.prefer,
+            "latency": None,
+            "latency_reason": self.latency_reason,
+            "seconds": {step: round(seconds, 2) for step, seconds in self.seconds.items()},
+            "folder": None if self.folder is None else str(self.folder),
+        }

@@ -1,0 +1,184 @@
+"""Recipes x rules x fidelity -> the chosen artifact, and why each other one was not chosen."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from devicekit.check.finding import Finding
+from devicekit.measurement import Measurement
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+    from devicekit.quantize.build import Built
+    from devicekit.quantize.fidelity import Fidelity
+
+Status = Literal["chosen", "fits", "rejected", "failed"]
+Prefer = Literal["latency", "size", "quality"]
+
+# Medians closer than this are the same on a noisy host; the smaller file wins then.
+# Source: medians of one model in alternating rounds here differ by up to 5 % (facts/native-runner.md).
+SAME_LATENCY = 1.05
+
+WHY = {
+    "latency": "fastest that keeps quality",
+    "size": "smallest that keeps quality",
+    "quality": "closest to the float model",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One recipe's outcome. `path` is None where no file was built or kept."""
+
+    recipe: str
+    path: Path | None
+    size_bytes: int | None
+    sha256: str | None
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    fidelity: "Fidelity | None" = None
+    measurement: Measurement | None = None
+    golden: Path | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe,
+            "path": None if self.path is None else str(self.path),
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "status": self.status,
+            "findings": [finding.to_json() for finding in self.findings],
+            "fidelity": None if self.fidelity is None else self.fidelity.to_json(),
+            "measurement": None if self.measurement is None else self.measurement.to_json(),
+            "notes": list(self.notes),
+        }
+
+
+def screen(profile: "Profile | None", built: Iterable["Built"]) -> list[Candidate]:
+    """Returns every built file as a candidate, "rejected" where it breaks a rule or a threshold.
+
+    Without a profile there are no rules: whatever was built fits.
+    """
+    return [_screen_one(profile, one) for one in built]
+
+
+def _screen_one(profile: "Profile | None", built: "Built") -> Candidate:
+    from devicekit.check.rules import check_graph
+    from devicekit.graph.read import read_graph
+
+    findings = list(built.findings)
+    if profile is not None and built.path is not None and not findings:
+        findings = [*check_graph(profile, read_graph(built.path)), *quality_findings(profile, built.fidelity)]
+    status: Status = "failed" if built.path is None else "rejected" if findings else "fits"
+    return Candidate(
+        recipe=built.recipe,
+        path=built.path,
+        size_bytes=built.size_bytes,
+        sha256=built.sha256,
+        status=status,
+        findings=tuple(findings),
+        fidelity=built.fidelity,
+        golden=built.golden,
+        notes=built.notes,
+    )
+
+
+def quality_findings(profile: "Profile", fidelity: "Fidelity | None") -> Iterable[Finding]:
+    """Outputs stay within quality.min_cosine and quality.min_top1_agreement of the float model's."""
+    if fidelity is None:
+        return
+    quality = profile.quality
+    if quality.min_cosine is not None and fidelity.cosine < quality.min_cosine:
+        yield Finding(
+            rule="quality.min_cosine",
+            detail=f"cosine {fidelity.cosine:.4f} < {quality.min_cosine:g}",
+            remedy=f"give more calibration data with --data, or accept it: "
+            f"--min-cosine {_just_below(fidelity.cosine):g}",
+        )
+    agreement = fidelity.top1_agreement
+    minimum = quality.min_top1_agreement
+    if minimum is not None and agreement is not None and agreement < minimum:
+        yield Finding(
+            rule="quality.min_top1_agreement",
+            detail=f"top-1 {agreement * 100:.1f} % < {minimum * 100:g} %",
+            remedy=f"give more calibration data with --data, or accept it: "
+            f"--min-top1 {_just_below(agreement):g}",
+        )
+
+
+def _just_below(value: float) -> float:
+    """Returns `value` rounded down to two decimals: a threshold that it meets."""
+    return int(value * 100) / 100
+
+
+def reject(candidate: Candidate, finding: Finding) -> Candidate:
+    """Returns `candidate`, rejected for `finding`."""
+    return replace(candidate, status="rejected", findings=(*candidate.findings, finding))
+
+
+def measured_findings(profile: "Profile", measurement: Measurement) -> Iterable[Finding]:
+    """A measured artifact stays within limits.memory_mib, and on a device within limits.latency_ms."""
+    limit_mib = profile.limits.memory_mib
+    must_have = measurement.memory.must_have_bytes
+    if limit_mib is not None and must_have is not None and must_have > limit_mib * 2**20:
+        yield Finding(
+            rule="memory",
+            detail=f"needs {must_have / 2**20:.1f} MiB, limits.memory_mib is {limit_mib:g}",
+            remedy="use a smaller input, a smaller model or an int8 recipe, or raise limits.memory_mib",
+        )
+    limit_ms = profile.limits.latency_ms
+    median_ms = measurement.latency.median_us / 1000
+    if limit_ms is not None and measurement.evidence == "measured" and median_ms > limit_ms:
+        yield Finding(
+            rule="latency",
+            detail=f"median {median_ms:.3g} ms, limits.latency_ms is {limit_ms:g}",
+            remedy="try --threads, an int8 recipe or a smaller model, or raise limits.latency_ms",
+        )
+
+
+def choose(candidates: Sequence[Candidate], prefer: Prefer) -> list[Candidate]:
+    """Returns the candidates with the best one that fits marked "chosen"; none where nothing fits."""
+    fitting = [c for c in candidates if c.status == "fits"]
+    if not fitting:
+        return list(candidates)
+    best = {"latency": _fastest, "size": _smallest, "quality": _most_faithful}[prefer](fitting)
+    return [replace(c, status="chosen") if c is best else c for c in candidates]
+
+
+def _fastest(fitting: Sequence[Candidate]) -> Candidate:
+    timed = [(c.measurement.latency.median_us, c) for c in fitting if c.measurement is not None]
+    if not timed:
+        return _smallest(fitting)
+    limit = min(median for median, _ in timed) * SAME_LATENCY
+    return _smallest([c for median, c in timed if median <= limit])
+
+
+def _smallest(fitting: Sequence[Candidate]) -> Candidate:
+    return min(fitting, key=lambda c: c.size_bytes or 0)
+
+
+def _most_faithful(fitting: Sequence[Candidate]) -> Candidate:
+    def key(candidate: Candidate) -> tuple[float, float, float]:
+        fidelity = candidate.fidelity
+        if fidelity is None:
+            return (0.0, 0.0, -(candidate.size_bytes or 0))
+        return (
+            round(fidelity.task_metric or 0.0, 4),
+            round(fidelity.cosine, 6),
+            -(candidate.size_bytes or 0),
+        )
+
+    return max(fitting, key=key)
+
+
+def nearest_miss(candidates: Sequence[Candidate]) -> tuple[str, str]:
+    """Returns what the best of the rejected misses by, and what would make it fit."""
+    rejected = [c for c in candidates if c.status == "rejected"] or list(candidates)
+    if not rejected:
+        return "no recipe was tried", "name recipes in the profile's [recipes] try, or with --recipe"
+    best = min(rejected, key=lambda c: (len(c.findings), c.size_bytes or 0))
+    detail = "; ".join(finding.detail for finding in best.findings)
+    remedies = list(dict.fromkeys(finding.remedy for finding in best.findings))
+    return f"{best.recipe} comes closest: {detail}", "; and ".join(remedies)

@@ -1,0 +1,180 @@
+"""Proof that a file is quantized as its recipe says, by the dtypes of its tensors alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from devicekit.check.finding import Finding
+from devicekit.graph.model import Graph, Op, Subgraph, Tensor
+
+# Ops that carry weights -> the inputs that hold them. Biases are left out: int8 keeps them int32, the rest
+# float. Source: the operand order of LiteRT's kernels (tensorflow/lite/kernels/*.cc).
+WEIGHTS: dict[str, tuple[int, ...]] = {
+    "CONV_2D": (1,),
+    "DEPTHWISE_CONV_2D": (1,),
+    "FULLY_CONNECTED": (1,),
+    "TRANSPOSE_CONV": (1,),
+    "CONV_3D": (1,),
+    "CONV_3D_TRANSPOSE": (1,),
+    "BATCH_MATMUL": (0, 1),
+    "EMBEDDING_LOOKUP": (1,),
+    "GATHER": (0,),
+    "SVDF": (1, 2),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": (1, 2),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": tuple(range(1, 9)),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 9), *range(18, 26)),
+    "LSTM": tuple(range(1, 9)),
+}
+# Weights below this many elements say nothing: every quantizer may leave them.
+SMALL = 16
+
+# What each recipe promises: the dtypes of weights; of the activations of ops with weights; of inputs and
+# outputs.
+_WEIGHT_DTYPES = {
+    "float16": {"float16"},
+    "dynamic_int8": {"int8"},
+    "weight_int8": {"int8"},
+    "weight_int4": {"int4", "int8"},
+    "int8": {"int8"},
+    "int8_float_io": {"int8"},
+    "int16x8": {"int8"},
+}
+_ACTIVATIONS = {"int8": "int8", "int8_float_io": "int8", "int16x8": "int16"}
+_QUANTIZED_IO = {"int8": "int8", "int16x8": "int16"}
+_CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
+
+
+@dataclass(frozen=True)
+class _Weight:
+    op: Op
+    tensor: Tensor
+
+    @property
+    def elements(self) -> int:
+        count = 1
+        for dim in self.tensor.shape:
+            count *= dim
+        return count
+
+
+def is_plain_float(graph: Graph) -> bool:
+    """Returns whether nothing in the file is quantized or in half precision yet."""
+    return not any(
+        tensor.scale or tensor.dtype in ("float16", "bfloat16") or op.name in _CONVERSIONS
+        for subgraph in graph.subgraphs
+        for op in subgraph.ops
+        for tensor in _tensors(subgraph, (*op.inputs, *op.outputs))
+    )
+
+
+def unquantized(recipe: str, graph: Graph) -> Iterator[Finding]:
+    """Yields a finding where `graph`, built by `recipe`, is not quantized as that recipe says."""
+    if recipe not in _WEIGHT_DTYPES:
+        return
+    wanted = _WEIGHT_DTYPES[recipe]
+    weights = list(_weights(graph))
+    floating = [weight for weight in weights if weight.tensor.dtype not in wanted]
+    if recipe in _ACTIVATIONS:
+        yield from _unquantized_activations(recipe, graph, floating)
+    elif not weights:
+        yield Finding(
+            "quantized",
+            "nothing to quantize: no op of the model has weights",
+            "use float32, or int8, which quantizes activations too",
+        )
+    else:
+        total, left = _elements(weights), _elements(floating)
+        if left * 2 > total:
+            yield Finding(
+                "quantized",
+                f"{left / total:.0%} of the weights stay {_dtypes(floating)}: {_ops(w.op for w in floating)}",
+                "use float32, or a recipe that can",
+                op=floating[0].op.label,
+            )
+
+
+def float_parts(recipe: str, graph: Graph) -> Iterator[str]:
+    """Yields notes on what stays float though the file as a whole is quantized."""
+    if recipe not in _WEIGHT_DTYPES:
+        return
+    weights = list(_weights(graph))
+    floating = [w for w in weights if w.tensor.dtype not in _WEIGHT_DTYPES[recipe]]
+    if floating:
+        share = _elements(floating) / _elements(weights)
+        yield f"{share:.0%} of the weights stay {_dtypes(floating)}: {_ops(w.op for w in floating)}"
+    if recipe == "weight_int4":
+        wide = [w for w in weights if w.tensor.dtype == "int8"]
+        if wide:
+            share = _elements(wide) / _elements(weights)
+            yield f"{share:.0%} of the weights are int8: {_ops(w.op for w in wide)}"
+    if recipe in _ACTIVATIONS:
+        ops = [op for subgraph in graph.subgraphs for op in subgraph.ops if _computes_in_float(subgraph, op)]
+        if ops:
+            yield f"computed in float32: {_ops(ops)}"
+    if recipe in _QUANTIZED_IO:
+        for name, tensor in {**graph.input_tensors, **graph.output_tensors}.items():
+            if tensor.dtype == "float32":
+                yield f"{name} stays float32"
+
+
+def _unquantized_activations(recipe: str, graph: Graph, floating: list[_Weight]) -> Iterator[Finding]:
+    wanted = _ACTIVATIONS[recipe]
+    in_float = [
+        op
+        for subgraph in graph.subgraphs
+        for op in subgraph.ops
+        if op.name in WEIGHTS and _computes_in_float(subgraph, op)
+    ]
+    left = list(dict.fromkeys([*(w.op.label for w in floating), *(op.label for op in in_float)]))
+    integer_ops = [
+        op
+        for subgraph in graph.subgraphs
+        for op in subgraph.ops
+        if op.name not in _CONVERSIONS and any(t.dtype == wanted for t in _tensors(subgraph, op.outputs))
+    ]
+    if left:
+        ops = _ops([w.op for w in floating] + in_float)
+        remedy = "use dynamic_int8"
+        yield Finding("quantized", f"not {wanted}, computed in float32: {ops}", remedy, op=left[0])
+    elif not integer_ops:
+        detail = f"nothing to quantize: no op of the model became {wanted}"
+        yield Finding("quantized", detail, "use float32 or dynamic_int8")
+
+
+def _weights(graph: Graph) -> Iterator[_Weight]:
+    """Yields every constant weight with the op that computes with it, seen through a DEQUANTIZE."""
+    for subgraph in graph.subgraphs:
+        dequantized = {op.outputs[0]: op.inputs[0] for op in subgraph.ops if op.name == "DEQUANTIZE"}
+        for op in subgraph.ops:
+            for position in WEIGHTS.get(op.name, ()):
+                if position >= len(op.inputs) or op.inputs[position] < 0:
+                    continue
+                index = op.inputs[position]
+                weight = _Weight(op, subgraph.tensors[dequantized.get(index, index)])
+                is_number = weight.tensor.dtype.startswith(("float", "int4", "int8"))
+                if weight.tensor.is_constant and is_number and weight.elements >= SMALL:
+                    yield weight
+
+
+def _computes_in_float(subgraph: Subgraph, op: Op) -> bool:
+    return op.name not in _CONVERSIONS and any(
+        tensor.dtype == "float32" for tensor in _tensors(subgraph, op.outputs)
+    )
+
+
+def _tensors(subgraph: Subgraph, indices: Iterable[int]) -> list[Tensor]:
+    return [subgraph.tensors[index] for index in indices if index >= 0]
+
+
+def _elements(weights: Iterable[_Weight]) -> int:
+    return sum(weight.elements for weight in weights)
+
+
+def _dtypes(weights: Iterable[_Weight]) -> str:
+    return " and ".join(sorted({weight.tensor.dtype for weight in weights}))
+
+
+def _ops(ops: Iterable[Op]) -> str:
+    """Returns "CONV_2D ×3, SIN" for the ops, each counted once."""
+    names = Counter(op.label for op in {id(op): op for op in ops}.values())
+    return ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in names.most_common())

@@ -1,0 +1,211 @@
+"""Where calibration data comes from: numpy files, directories, the user's own function."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit.errors import UsageError
+from devicekit.graph.model import Graph, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
+MAX_FILES = 500  # of a directory: decoded images stay in memory
+MAX_ITEMS = 10_000  # of a user's iterator, which may never end
+_END = object()
+
+
+def read_numpy(path: Path) -> dict[str, "NDArray[Any]"]:
+    """Returns the arrays of a .npz by key, or of a .npy as "x". Raises UsageError."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"x": loaded}
+            arrays = {key: loaded[key] for key in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"{path.name}: cannot be read ({_first_line(error)})",
+            remedy="save it again with numpy.savez, as numbers",
+        ) from error
+    if list(arrays) == ["arr_0"]:  # numpy.savez(file, array), without a name
+        return {"x": arrays["arr_0"]}
+    return arrays
+
+
+def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"], list[str]]:
+    """Returns {"x": samples} from a directory of images or .npy files in name order, and notes.
+
+    Images are resized to the input's height and width, made RGB or grey as its channels say, and scaled to
+    0..1 for a float input. Raises UsageError.
+    """
+    import numpy as np
+
+    if len(graph.input_tensors) > 1:
+        names = ", ".join(graph.input_tensors)
+        raise UsageError(
+            f"{path.name}: a directory feeds one input, the model has {len(graph.input_tensors)}: {names}",
+            remedy="give a .npz with one array per input",
+        )
+    tensor = next(iter(graph.input_tensors.values()))
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | {".npy"})
+    kinds = {p.suffix.lower() == ".npy" for p in found}
+    if len(kinds) != 1:
+        what = "images and .npy files mixed" if kinds else "neither images nor .npy files"
+        raise UsageError(f"{path.name}: holds {what}", remedy="give a directory of one kind")
+    step = -(-len(found) // MAX_FILES)
+    files, notes = found[::step], []
+    if step > 1:
+        notes.append(f"{len(files)} of {len(found)} files of {path.name}")
+    if kinds == {True}:
+        from devicekit.quantize.calibration import sample_shape
+
+        depth = len(sample_shape(tensor))
+        return {"x": _joined([read_numpy(file)["x"] for file in files], depth, path.name)}, notes
+    height, width, channels = _image_shape(tensor, path)
+    images = np.stack([_image(file, height=height, width=width, channels=channels) for file in files])
+    if tensor.dtype == "float32":
+        notes.append("images scaled to 0..1: if the model was trained otherwise, give a .npz instead")
+        return {"x": images.astype(np.float32) / np.float32(255)}, notes
+    return {"x": images}, notes
+
+
+def load_function(spec: str) -> Any:
+    """Returns the function that "file.py:function" names; runs the file. Raises UsageError."""
+    file, _, name = spec.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"{file}: no such file", remedy="give file.py:function")
+    loaded = spec_from_file_location(f"user_{path.stem}", path)
+    assert loaded and loaded.loader
+    loader, module = loaded.loader, module_from_spec(loaded)
+    if str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))  # at the end: its neighbours must not shadow libraries
+    call_user(path.name, lambda: loader.exec_module(module))
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UsageError(f'{path.name}: has no function "{name}"', remedy=f"define {name} in {path.name}")
+    return function
+
+
+def call_user(name: str, call: Any) -> Any:
+    """Returns call(). What the user's code raises becomes a UsageError that names the line."""
+    import traceback
+
+    try:
+        return call()
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = next(
+            (f" (line {f.lineno})" for f in reversed(frames) if Path(f.filename).name == name.split(":")[0]),
+            "",
+        )
+        raise UsageError(
+            f"{name}: raised {type(error).__name__}: {_first_line(error)}{where}", remedy=f"correct {name}"
+        ) from error
+
+
+def call_function(spec: str, graph: Graph) -> dict[str, "NDArray[Any]"]:
+    """Returns the arrays that "file.py:function" gives: an array, a dict, or an iterator of either."""
+    from devicekit.quantize.calibration import sample_shape
+
+    name = Path(spec).name
+    result = call_user(name, load_function(spec))
+    if isinstance(result, Mapping):
+        return {str(key): _array(values) for key, values in result.items()}
+    if hasattr(result, "__array__"):
+        return {"x": _array(result)}
+    depths = {key: len(sample_shape(tensor)) for key, tensor in graph.input_tensors.items()}
+    only = next(iter(depths.values()))
+    columns = _collected(name, result, graph)
+    return {key: _joined(items, depths.get(key, only), name) for key, items in columns.items()}
+
+
+def _collected(name: str, result: Any, graph: Graph) -> dict[str, list[Any]]:
+    """Returns the items (arrays, dicts, or lists of one array) of a user's iterator: a list per key."""
+    if not isinstance(result, Iterable):
+        raise UsageError(
+            f"{name}: returned {type(result).__name__}, expected an array, a dict or an iterator of them",
+            remedy="return a numpy array [N, …]",
+        )
+    columns: dict[str, list[Any]] = {}
+    iterator = iter(result)
+    for _ in range(MAX_ITEMS):
+        item = call_user(name, lambda: next(iterator, _END))
+        if item is _END:
+            break
+        if isinstance(item, list | tuple) and len(item) == 1 and len(graph.input_tensors) == 1:
+            item = item[0]  # as TensorFlow's representative_dataset yields
+        if isinstance(item, list | tuple) and len(graph.input_tensors) > 1:
+            raise UsageError(
+                f"{name}: yielded a list of {len(item)}, whose order is not the model's",
+                remedy=f"yield dicts with the keys {', '.join(graph.input_tensors)}",
+            )
+        for key, value in (item if isinstance(item, Mapping) else {"x": item}).items():
+            columns.setdefault(str(key), []).append(value)
+    return columns
+
+
+def _joined(items: list[Any], depth: int, name: str) -> "NDArray[Any]":
+    """Returns samples (of `depth` axes) and batches (one axis more) as one batch."""
+    import numpy as np
+
+    arrays = [_array(item) for item in items]
+    batches = [values[None] if values.ndim == depth else values for values in arrays]
+    shapes = {values.shape[1:] for values in batches}
+    if len(shapes) > 1:
+        listed = " and ".join(str(list(shape)) for shape in sorted(shapes)[:2])
+        raise UsageError(f"{name}: samples of different shapes: {listed}", remedy="give all the same shape")
+    return np.concatenate(batches) if batches else np.zeros((0,) + (0,) * depth, np.float32)
+
+
+def _array(value: Any) -> "NDArray[Any]":
+    import numpy as np
+
+    return np.asarray(value)
+
+
+def _image_shape(tensor: Tensor, path: Path) -> tuple[int, int, int]:
+    from devicekit.quantize.calibration import sample_shape
+
+    shape = sample_shape(tensor)
+    if (
+        len(shape) != 3
+        or min(shape) < 1
+        or shape[2] not in (1, 3)
+        or tensor.dtype not in ("float32", "uint8")
+    ):
+        dims = ", ".join(str(dim) for dim in tensor.shape)
+        raise UsageError(
+            f"{path.name}: holds images, the model's input is {tensor.dtype} [{dims}], "
+            "expected float32 or uint8 [1, height, width, 1 or 3]",
+            remedy="give a .npz with the input as the model takes it",
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _image(file: Path, *, height: int, width: int, channels: int) -> "NDArray[np.uint8]":
+    """Returns the decoded image, uint8 [height, width, channels]."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            fitted = image.convert("RGB" if channels == 3 else "L").resize((width, height))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(
+            f"{file.name}: is no readable image ({_first_line(error)})", remedy="remove or replace it"
+        ) from error
+    return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]

@@ -1,0 +1,1 @@
+"""The text layout of each kind of result: functions from a value to lines."""

@@ -1,0 +1,182 @@
+"""How a deployment and a conversion read on a terminal."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from devicekit.fit import WHY, Candidate
+from devicekit.report import format as fmt
+from devicekit.report.text import columns, escape, labelled
+
+if TYPE_CHECKING:
+    from devicekit.deployment import Conversion, Deployment
+    from devicekit.graph.model import Tensor
+    from devicekit.profile.schema import Profile
+
+MARK = "▸"
+
+
+def lines(deployment: "Deployment") -> Iterator[Any]:
+    """Yields the parts of a deployment's report, in reading order."""
+    profile = deployment.profile
+    rows = [*_model_rows(deployment), (profile.name, escape(profile_line(profile)))]
+    rows += _step_rows(deployment, deployment.seconds)
+    rows.append(("device", escape(device_line(deployment))))
+    yield labelled(rows)
+    yield ""
+    yield _table(deployment, has_measurements=any(c.measurement for c in deployment.candidates))
+    yield from _notes(deployment)
+    yield ""
+    if deployment.latency_reason and deployment.chosen:
+        yield f"latency on {escape(profile.title or profile.name)}: {escape(deployment.latency_reason)}"
+    if deployment.folder is not None:
+        yield labelled([("written", escape(_written(deployment)))])
+
+
+def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
+    """Yields the parts of a conversion's report."""
+    rows = _model_rows(conversion)
+    if conversion.profile is not None:
+        rows.append((conversion.profile.name, escape(profile_line(conversion.profile))))
+    yield labelled([*rows, *_step_rows(conversion, {})])
+    yield ""
+    yield _table(conversion, has_measurements=False)
+    yield from _notes(conversion)
+    if conversion.chosen is not None:
+        yield ""
+        yield labelled([("written", escape(str(conversion.chosen.path)))])
+
+
+def profile_line(profile: "Profile") -> str:
+    """Returns what the profile is and what it limits, on one line."""
+    runtime, limits = profile.runtime, profile.limits
+    runtime_name = RUNTIME_NAMES.get(runtime.name or "", runtime.name)
+    name = " ".join(part for part in (runtime_name, runtime.version) if part)
+    threads = f" ×{runtime.threads}" if runtime.threads else ""
+    bounds = [
+        f"file {limits.model_mib:g} MiB" if limits.model_mib is not None else "",
+        f"memory {limits.memory_mib:g} MiB" if limits.memory_mib is not None else "",
+        f"arena {limits.arena_kib:g} KiB" if limits.arena_kib is not None else "",
+        f"{limits.latency_ms:g} ms" if limits.latency_ms is not None else "",
+    ]
+    stated = ", ".join(bound for bound in bounds if bound) or "none"
+    return f"{profile.title or profile.name}, {name} CPU{threads} · limits: {stated}"
+
+
+RUNTIME_NAMES = {"litert": "LiteRT", "tflite": "TFLite", "tflm": "TFLM"}
+
+
+def device_line(deployment: "Deployment") -> str:
+    """Returns which device the numbers come from, and under what."""
+    facts = deployment.device
+    if facts.address == "host":
+        name = facts.model or facts.soc or "host"
+        return f"this machine ({name}), under {deployment.profile.name}'s limits"
+    return f"{facts.address}  {facts.model or ''}".rstrip()
+
+
+def _model_rows(conversion: "Conversion") -> list[tuple[str, str]]:
+    source, graph = conversion.source, conversion.graph
+    parts = [
+        source.kind,
+        f"{fmt.count(source.parameters)} parameters" if source.parameters is not None else "",
+        _tensors("input", graph.input_tensors),
+        _tensors("output", graph.output_tensors),
+    ]
+    return [(conversion.model.name, escape(", ".join(part for part in parts if part)))]
+
+
+def _tensors(side: str, tensors: "dict[str, Tensor]") -> str:
+    shown = [f"{t.dtype} {fmt.shape(t.shape_signature)}" for t in tensors.values()]
+    more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
+    return f"{fmt.plural(len(shown), side)} {', '.join(shown[:2])}{more}"
+
+
+def _step_rows(conversion: "Conversion", seconds: "Any") -> list[tuple[str, str]]:
+    source, data = conversion.source, conversion.data
+    rows = []
+    if source.max_difference is not None:
+        origin = " (cached)" if source.cached else ""
+        rows.append(
+            (
+                "convert",
+                f"float32 .tflite, {fmt.size(conversion.graph.size_bytes)}, equal to Keras "
+                f"(max difference {source.max_difference:.0e}){origin}{_took(seconds, 'convert')}",
+            )
+        )
+    built = fmt.plural(len(conversion.candidates), "recipe")
+    rows.append(("quantize", f"{built} on {escape(_data(data))}{_took(seconds, 'quantize')}"))
+    return rows
+
+
+def _data(data: Any) -> str:
+    text = f"{fmt.plural(data.calibration_count, 'sample')} from {data.source}"
+    if data.evaluation_count:
+        text += f", evaluated on {data.evaluation_count}"
+    return text
+
+
+def _took(seconds: Any, step: str) -> str:
+    return f"   [dim]{seconds[step]:.1f} s[/]" if step in seconds else ""
+
+
+def _table(conversion: "Conversion", *, has_measurements: bool) -> Any:
+    metric = any(c.fidelity and c.fidelity.task_metric is not None for c in conversion.candidates)
+    header = ["", "recipe", "size"]
+    if has_measurements:
+        evidence = getattr(conversion, "evidence", None)
+        where = "host " if evidence == "simulated" else ""
+        header += ["must-have", f"{where}median", "p95 ms"]
+    header += ["cosine", "top-1", *(["metric"] if metric else []), ""]
+    rows = [
+        _row(c, has_measurements=has_measurements, metric=metric, why=_why(conversion, c))
+        for c in conversion.candidates
+    ]
+    return columns(header, rows, left=2)
+
+
+def _row(candidate: Candidate, *, has_measurements: bool, metric: bool, why: str) -> list[str]:
+    measurement, fidelity = candidate.measurement, candidate.fidelity
+    is_chosen = candidate.status == "chosen"
+    cells = [MARK if is_chosen else "", candidate.recipe, fmt.size(candidate.size_bytes)]
+    if has_measurements:
+        cells += [
+            fmt.mib(measurement and measurement.memory.must_have_bytes),
+            fmt.ms(measurement and measurement.latency.median_us),
+            fmt.ms(measurement and measurement.latency.p95_us),
+        ]
+    cells += [
+        fmt.cosine(fidelity and fidelity.cosine),
+        fmt.percent(fidelity and fidelity.top1_agreement),
+    ]
+    if metric:
+        cells.append(fmt.percent(fidelity and fidelity.task_metric))
+    style = "green" if is_chosen else "dim" if candidate.findings else ""
+    return [f"[{style}]{cell}[/]" if style and cell else cell for cell in [*cells, escape(why)]]
+
+
+def _why(conversion: "Conversion", candidate: Candidate) -> str:
+    if candidate.status == "chosen":
+        prefer = conversion.profile.recipes.prefer if conversion.profile else None
+        return f"chosen: {WHY[prefer]}" if prefer and len(conversion.candidates) > 1 else "chosen"
+    return "; ".join(finding.detail for finding in candidate.findings)
+
+
+def _notes(conversion: "Conversion") -> Iterator[str]:
+    """Yields what to know about the numbers, each once."""
+    notes = [*conversion.source.notes, *conversion.data.notes]
+    for candidate in conversion.candidates:
+        notes += [f"{candidate.recipe}: {note}" for note in candidate.notes]
+        if candidate.status == "chosen" and candidate.measurement:
+            notes += candidate.measurement.notes
+            if not candidate.measurement.stability.startswith("stable"):
+                notes.append(f"{candidate.recipe}: {candidate.measurement.stability}")
+    if notes:
+        yield ""
+    for note in dict.fromkeys(notes):
+        yield f"[yellow]note[/]  {escape(note)}"
+
+
+def _written(deployment: "Deployment") -> str:
+    chosen = deployment.chosen
+    names = [chosen.path.name] if chosen and chosen.path else []
+    return f"{deployment.folder}/  ({', '.join([*names, 'manifest.json', 'report.json'])})"

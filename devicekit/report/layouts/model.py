@@ -1,0 +1,73 @@
+"""How `inspect` and `check` read on a terminal."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from devicekit.report import format as fmt
+from devicekit.report.text import columns, escape, labelled
+
+if TYPE_CHECKING:
+    from devicekit.check.model import CheckResult
+    from devicekit.inspect import Inspection
+
+
+def inspection_lines(inspection: "Inspection") -> Iterator[Any]:
+    """Yields what is in a model."""
+    document = inspection.to_json()
+    arena = fmt.mib(document["arena_bytes"])
+    rows = [
+        (str(document["model"]).rsplit("/", 1)[-1], escape(str(document.get("kind") or ""))),
+        ("size", fmt.size(document["size_bytes"])),
+        ("parameters", fmt.count(document["parameters"])),
+        ("MACs", fmt.count(document["macs"])),
+        ("arena", arena if document["arena_exact"] or arena == fmt.UNKNOWN else f"about {arena} (estimate)"),
+        (
+            "runtime",
+            f"≥ {document['min_runtime_version']}" if document["min_runtime_version"] else fmt.UNKNOWN,
+        ),
+    ]
+    yield labelled(rows)
+    yield ""
+    tensors = [(side, t) for side in ("inputs", "outputs") for t in document[side]]
+    yield columns(
+        ("", "name", "dtype", "shape", "scale", "zero point"),
+        [
+            (
+                side.removesuffix("s"),
+                escape(str(t["name"])),
+                str(t["dtype"]),
+                escape(fmt.shape(t.get("shape_signature") or t["shape"])),
+                _number(t["scale"]),
+                _number(t["zero_point"]),
+            )
+            for side, t in tensors
+        ],
+        left=4,
+    )
+    yield ""
+    yield columns(
+        ("op", "count", "version"),
+        [(escape(op["name"]), str(op["count"]), str(op["version"])) for op in document["ops"]],
+    )
+
+
+def check_lines(result: "CheckResult") -> Iterator[Any]:
+    """Yields the verdict, and every finding with its remedy."""
+    if result.ok:
+        yield f"[green]{escape(result.model)} fits {escape(result.profile)}[/]"
+        return
+    problems = fmt.plural(len(result.findings), "problem")
+    yield f"[red]{escape(result.model)} does not fit {escape(result.profile)}: {problems}[/]"
+    for finding in result.findings:
+        where = f"   Keras layer: {finding.layer}" if finding.layer else ""
+        op = f"   {finding.op}" if finding.op and finding.op not in finding.detail else ""
+        yield labelled([(f"  {finding.rule}", escape(f"{finding.detail}{op}{where}"))])
+        yield f"    → {escape(finding.remedy)}"
+
+
+def _number(value: Any) -> str:
+    if value is None or value == []:
+        return fmt.UNKNOWN
+    if isinstance(value, list):
+        return _number(value[0]) if len(value) == 1 else f"{len(value)} values"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,102 @@
+"""Results as text for people: aligned, at most 100 columns, coloured on a terminal only."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from devicekit.plugins import resolve
+
+MAX_WIDTH = 100
+LABEL_WIDTH = 14
+
+# The type of the results -> what turns them into lines. A new kind of result is one line here.
+LAYOUTS = {
+    "Deployment": "devicekit.report.layouts.deployment:lines",
+    "Conversion": "devicekit.report.layouts.deployment:conversion_lines",
+    "CheckResult": "devicekit.report.layouts.model:check_lines",
+    "Inspection": "devicekit.report.layouts.model:inspection_lines",
+    "Measurement": "devicekit.report.layouts.measurement:lines",
+    "Profile": "devicekit.report.layouts.profile:lines",
+    "list": "devicekit.report.layouts.profile:list_lines",
+}
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where the text goes. `width` in columns."""
+
+    width: int = MAX_WIDTH
+    colour: bool = False
+
+
+def terminal() -> Terminal:
+    """Returns what stdout is: colour only on a terminal, and never under NO_COLOR."""
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else MAX_WIDTH
+    return Terminal(
+        width=max(min(width, MAX_WIDTH), 40), colour=is_terminal and not os.environ.get("NO_COLOR")
+    )
+
+
+def render(results: Any, where: Terminal = Terminal()) -> str:
+    """Returns the text of any of the results in LAYOUTS, ending in a newline."""
+    layout: Callable[[Any], Iterable[Any]] = resolve(LAYOUTS[type(results).__name__])
+    return draw(layout(results), where)
+
+
+def draw(parts: Iterable[Any], where: Terminal) -> str:
+    """Returns rich renderables and strings with rich's markup as text."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(
+        file=StringIO(),
+        width=where.width,
+        force_terminal=where.colour,
+        no_color=not where.colour,
+        color_system="standard" if where.colour else None,
+        highlight=False,
+        emoji=False,
+    )
+    for part in parts:
+        console.print(part)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def labelled(rows: Iterable[tuple[str, str]]) -> Any:
+    """Returns a two-column grid: a label, and text that wraps beside it."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 0))
+    grid.add_column(min_width=LABEL_WIDTH, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in rows:
+        grid.add_row(f"[bold]{escape(label)}[/]  ", text)
+    return grid
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Any:
+    """Returns a table without lines; the first `left` columns and the last are aligned to the left."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for position, title in enumerate(header):
+        is_left = position < left or (position == len(header) - 1 and title == "")
+        table.add_column(title, justify="left" if is_left else "right", no_wrap=not is_left or position == 0)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def escape(text: str) -> str:
+    """Returns text that rich prints as it stands: brackets are no markup, control characters are shown."""
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(
+        "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    )

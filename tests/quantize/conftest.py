@@ -1,0 +1,178 @@
+"""Small models for the quantize tests: the trained digits, and hand-made graphs of a few ops."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+@pytest.fixture
+def digits() -> Path:
+    return DATA / "digits.float32.tflite"
+
+
+@pytest.fixture
+def digits_data() -> Path:
+    return DATA / "digits.npz"
+
+
+@pytest.fixture
+def digits_graph(digits: Path) -> Graph:
+    return read_graph(digits)
+
+
+@pytest.fixture
+def two_inputs(tmp_path: Path) -> Path:
+    """y = alpha @ A + zeta @ Z: inputs alpha [1, 6] and zeta [1, 4], in the file zeta comes first."""
+    model = _Model()
+    zeta, alpha = model.activation("zeta", [1, 4]), model.activation("alpha", [1, 6])
+    left, right = model.activation("left", [1, 32]), model.activation("right", [1, 32])
+    y = model.activation("y", [1, 32])
+    rng = np.random.default_rng(1)
+    model.dense(alpha, rng.normal(size=(32, 6)), left)
+    model.dense(zeta, rng.normal(size=(32, 4)), right)
+    model.op("ADD", [left, right], [y], options=(schema.BuiltinOptions.AddOptions, schema.AddOptionsT()))
+    return model.save(tmp_path / "two_inputs.tflite", [zeta, alpha], [y])
+
+
+@pytest.fixture
+def embedding(tmp_path: Path) -> Path:
+    """int32 tokens [1, 8] below 500 -> float32 [1], by two GATHERs of one table of 500 x 32 floats."""
+    model = _Model()
+    tokens = model.activation("tokens", [1, 8], np.int32)
+    rng = np.random.default_rng(2)
+    table = model.constant("table", rng.normal(size=(500, 32)).astype(np.float32))
+    axis = model.constant("axis", np.array([1, 2], np.int32))
+    summed = []
+    for name in ("first", "second"):
+        rows = model.activation(f"{name}_rows", [1, 8, 32])
+        mean = model.activation(f"{name}_mean", [1])
+        gather = (schema.BuiltinOptions.GatherOptions, schema.GatherOptionsT())
+        model.op("GATHER", [table, tokens], [rows], options=gather)
+        model.op("MEAN", [rows, axis], [mean], options=_reducer())
+        summed.append(mean)
+    y = model.activation("y", [1])
+    model.op("ADD", summed, [y], options=(schema.BuiltinOptions.AddOptions, schema.AddOptionsT()))
+    return model.save(tmp_path / "embedding.tflite", [tokens], [y])
+
+
+@pytest.fixture
+def weightless(tmp_path: Path) -> Path:
+    """y = relu(x), float32 [1, 8]."""
+    model = _Model()
+    x, y = model.activation("x", [1, 8]), model.activation("y", [1, 8])
+    model.op("RELU", [x], [y])
+    return model.save(tmp_path / "weightless.tflite", [x], [y])
+
+
+@pytest.fixture
+def batch_of_4(tmp_path: Path) -> Path:
+    """y = relu(x), float32 [4, 8]."""
+    model = _Model()
+    x, y = model.activation("x", [4, 8]), model.activation("y", [4, 8])
+    model.op("RELU", [x], [y])
+    return model.save(tmp_path / "batch_of_4.tflite", [x], [y])
+
+
+@pytest.fixture
+def shared_output(tmp_path: Path) -> Path:
+    """Two outputs: "hidden" [1, 16], and "y" = sin of it, which litert-quantizer leaves in float."""
+    model = _Model()
+    x, hidden, y = (model.activation(name, [1, 16]) for name in ("x", "hidden", "y"))
+    model.dense(x, np.random.default_rng(3).normal(size=(16, 16)), hidden)
+    model.op("SIN", [hidden], [y])
+    return model.save(tmp_path / "shared_output.tflite", [x], [hidden, y])
+
+
+@pytest.fixture
+def without_signature(digits: Path, tmp_path: Path) -> Path:
+    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(digits.read_bytes()))
+    tree.signatureDefs = []
+    path = tmp_path / "without_signature.tflite"
+    path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return path
+
+
+@pytest.fixture
+def save_npz(tmp_path: Path) -> Callable[..., Path]:
+    def save(**arrays: Any) -> Path:
+        path = tmp_path / "calib.npz"
+        np.savez(path, **arrays)
+        return path
+
+    return save
+
+
+class _Model:
+    """Puts a one-subgraph .tflite together."""
+
+    def __init__(self) -> None:
+        self._tree = schema.ModelT()
+        self._tree.version, self._tree.description = 3, b"test model"
+        self._tree.buffers, self._tree.operatorCodes, self._tree.metadata = [schema.BufferT()], [], []
+        self._graph = schema.SubGraphT()
+        self._graph.name, self._graph.tensors, self._graph.operators = b"main", [], []
+
+    def activation(self, name: str, shape: Sequence[int], dtype: type = np.float32) -> int:
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.buffer = name.encode(), list(shape), 0
+        tensor.type = schema.TensorType.FLOAT32 if dtype is np.float32 else schema.TensorType.INT32
+        self._graph.tensors.append(tensor)
+        return len(self._graph.tensors) - 1
+
+    def constant(self, name: str, values: np.ndarray) -> int:
+        index = self.activation(name, values.shape, values.dtype.type)
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        self._tree.buffers.append(buffer)
+        self._graph.tensors[index].buffer = len(self._tree.buffers) - 1
+        return index
+
+    def dense(self, source: int, weights: np.ndarray, target: int) -> None:
+        kernel = self.constant(f"weights{target}", weights.astype(np.float32))
+        bias = self.constant(f"bias{target}", np.zeros(len(weights), np.float32))
+        options = (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
+        self.op("FULLY_CONNECTED", [source, kernel, bias], [target], options=options)
+
+    def op(
+        self, name: str, inputs: list[int], outputs: list[int], *, options: tuple[int, Any] = (0, None)
+    ) -> None:
+        builtin = getattr(schema.BuiltinOperator, name)
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, builtin, 1
+        self._tree.operatorCodes.append(code)
+        op = schema.OperatorT()
+        op.opcodeIndex, op.inputs, op.outputs = len(self._tree.operatorCodes) - 1, inputs, outputs
+        op.builtinOptionsType, op.builtinOptions = options
+        self._graph.operators.append(op)
+
+    def save(self, path: Path, inputs: list[int], outputs: list[int]) -> Path:
+        self._graph.inputs, self._graph.outputs = inputs, outputs
+        self._tree.subgraphs = [self._graph]
+        signature = schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+        signature.inputs, signature.outputs = self._entries(inputs), self._entries(outputs)
+        self._tree.signatureDefs = [signature]
+        path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(self._tree))
+        return path
+
+    def _entries(self, indices: list[int]) -> list[Any]:
+        entries = []
+        for index in indices:
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = self._graph.tensors[index].name, index
+            entries.append(entry)
+        return entries
+
+
+def _reducer() -> tuple[int, Any]:
+    return schema.BuiltinOptions.ReducerOptions, schema.ReducerOptionsT()

@@ -1,0 +1,243 @@
+"""build: all recipes in a real child process, on real models; what fails becomes a finding."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from devicekit import progress
+from devicekit.check.finding import Finding
+from devicekit.errors import LoadError, RecipeError, UsageError
+from devicekit.graph.read import read_graph
+from devicekit.quantize.build import BuildResult, build
+from devicekit.quantize.predictor import Predictor
+from devicekit.quantize.recipes import RECIPES
+
+DATA = Path(__file__).parent.parent / "data"
+BASIC_PITCH = Path(__file__).parents[2] / ".cache" / "basic-pitch" / "nmp.tflite"
+BAD = {name: f"misbehaving_recipes:{name}" for name in ("crashes", "hangs", "raises", "returns_nonsense")}
+
+
+@pytest.fixture
+def own_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "recipes"))
+
+
+@pytest.fixture(scope="module")
+def digits_result(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    out_dir = tmp_path_factory.mktemp("digits")
+    return build(
+        DATA / "digits.float32.tflite", list(RECIPES), data=str(DATA / "digits.npz"), out_dir=out_dir
+    )
+
+
+def test_every_recipe_of_a_trained_model_keeps_its_accuracy(digits_result: BuildResult) -> None:
+    assert [one.recipe for one in digits_result.candidates] == list(RECIPES)
+    for one in digits_result.candidates:
+        assert one.findings == ()
+        assert one.fidelity and one.fidelity.count == 719
+        assert one.fidelity.task_metric is not None and one.fidelity.float_task_metric is not None
+        assert one.fidelity.float_task_metric > 0.96
+        assert one.fidelity.task_metric > one.fidelity.float_task_metric - 0.02
+        assert one.fidelity.top1_agreement is not None and one.fidelity.top1_agreement > 0.98
+    assert digits_result.data.evaluation_count == 719
+    assert digits_result.data.has_labels and not digits_result.data.is_random
+
+
+def test_sizes_shrink_with_the_bits(digits_result: BuildResult) -> None:
+    size = {one.recipe: one.size_bytes or 0 for one in digits_result.candidates}
+    assert size["weight_int4"] < size["dynamic_int8"] < size["int8"] < size["float16"] < size["float32"]
+
+
+def test_float32_is_the_file_itself(digits_result: BuildResult) -> None:
+    built = digits_result.candidates[0]
+    assert built.path and built.path.read_bytes() == (DATA / "digits.float32.tflite").read_bytes()
+    assert built.fidelity and built.fidelity.cosine == 1.0
+
+
+def test_the_golden_file_is_what_the_artifact_takes_and_gives(digits_result: BuildResult) -> None:
+    for one in digits_result.candidates:
+        assert one.path and one.golden
+        inputs, outputs = read_graph(one.path).input_tensors, read_graph(one.path).output_tensors
+        with np.load(one.golden) as golden:
+            assert set(golden) == {"in/image", "out/digit"}
+            assert (golden["in/image"].dtype, golden["in/image"].shape) == (
+                inputs["image"].dtype,
+                (1, 8, 8, 1),
+            )
+            assert golden["out/digit"].dtype == outputs["digit"].dtype
+            again = Predictor(one.path.read_bytes(), threads=1).invoke({"image": golden["in/image"]})
+            np.testing.assert_allclose(
+                again["digit"].astype(float),
+                golden["out/digit"].astype(float),
+                atol=1e-6 + (one.recipe[:3] == "int"),
+            )
+
+
+def test_without_data_static_recipes_are_marked(digits: Path, tmp_path: Path) -> None:
+    result = build(digits, ["float32", "int8"], data=None, out_dir=tmp_path)
+    float32, int8 = result.candidates
+    assert result.data.is_random and result.data.source == "random inputs in 0..1"
+    assert float32.notes == ()
+    assert int8.notes == ("calibrated on random data",)
+    assert int8.fidelity and int8.fidelity.cosine > 0.9
+    assert int8.fidelity.top1_agreement is None  # noise has no class
+
+
+def test_an_unknown_recipe_is_refused_before_anything_runs(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean int8"):
+        build(digits, ["float32", "in8"], data=None, out_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_data_is_one_error(digits: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((2, 8, 8, 1), np.nan, np.float32))
+    with pytest.raises(UsageError) as caught:
+        build(digits, ["int8"], data=str(tmp_path / "x.npy"), out_dir=tmp_path / "out")
+    assert caught.value.message == "x.npy: x: 128 of 128 values are NaN or infinite"
+
+
+def test_named_inputs_keep_their_order_through_quantization(
+    two_inputs: Path, save_npz: Callable[..., Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    data = save_npz(alpha=rng.normal(size=(20, 6)), zeta=rng.normal(size=(20, 4)) * 50)
+    result = build(two_inputs, ["int8", "int8_float_io", "int16x8"], data=str(data), out_dir=tmp_path / "out")
+    for one in result.candidates:
+        assert one.findings == () and one.fidelity and one.fidelity.cosine > 0.99
+    inputs = read_graph(tmp_path / "out" / "int8.tflite").input_tensors
+    assert inputs["zeta"].scale[0] > 10 * inputs["alpha"].scale[0]
+
+
+def test_a_crash_of_one_recipe_leaves_the_others(digits: Path, tmp_path: Path, own_recipes: None) -> None:
+    table = {**RECIPES, **BAD}
+    recipes = ["float16", "crashes", "raises", "returns_nonsense", "int8"]
+    result = build(digits, recipes, data=None, out_dir=tmp_path, table=table)
+    by_name = {one.recipe: one for one in result.candidates}
+    assert list(by_name) == recipes
+    remedy = "choose another recipe"
+    assert by_name["crashes"].findings == (Finding("build", "building it crashed (SIGSEGV)", remedy),)
+    assert by_name["raises"].findings == (Finding("build", r"KeyError: 'an error\nof two lines'", remedy),)
+    assert [f.rule for f in by_name["returns_nonsense"].findings] == ["build"]
+    assert all(by_name[name].path is None for name in ("crashes", "raises", "returns_nonsense"))
+    assert by_name["float16"].fidelity and by_name["int8"].fidelity
+
+
+def test_a_recipe_that_hangs_is_ended(digits: Path, tmp_path: Path, own_recipes: None) -> None:
+    result = build(
+        digits, ["hangs", "float32"], data=None, out_dir=tmp_path, table={**RECIPES, **BAD}, timeout_s=8
+    )
+    hangs, float32 = result.candidates
+    assert [f.detail for f in hangs.findings] == ["timed out: no progress for 8 s"]
+    assert float32.path
+
+
+def test_a_recipe_that_needs_too_much_memory_is_ended(
+    digits: Path, tmp_path: Path, own_recipes: None
+) -> None:
+    table = {**RECIPES, "eats_memory": "misbehaving_recipes:eats_memory"}
+    result = build(
+        digits, ["eats_memory", "float32"], data=None, out_dir=tmp_path, table=table, memory_bytes=4 << 30
+    )
+    assert [f.detail for f in result.candidates[0].findings] == ["needs more than 4096 MiB"]
+    assert result.candidates[1].path
+
+
+def test_an_unquantized_result_is_a_finding(digits: Path, tmp_path: Path, own_recipes: None) -> None:
+    table = {name: "misbehaving_recipes:unquantized" for name in ("int8", "dynamic_int8")}
+    int8, dynamic = build(digits, list(table), data=None, out_dir=tmp_path, table=table).candidates
+    assert [f.rule for f in int8.findings + dynamic.findings] == ["quantized", "quantized"]
+    assert int8.findings[0].detail.startswith("not int8, computed in float32: ")
+    assert dynamic.findings[0].detail.startswith("100% of the weights stay float32: ")
+
+
+def test_outputs_that_are_not_finite_are_a_finding(digits: Path, tmp_path: Path, own_recipes: None) -> None:
+    table = {"broken": "misbehaving_recipes:not_finite"}
+    (built,) = build(digits, ["broken"], data=None, out_dir=tmp_path, table=table).candidates
+    assert [f.rule for f in built.findings] == ["finite"]
+    assert built.fidelity and built.fidelity.cosine == 0
+
+
+def test_a_model_without_weights_has_nothing_to_quantize(weightless: Path, tmp_path: Path) -> None:
+    weight_only, static = build(weightless, ["weight_int8", "int8"], data=None, out_dir=tmp_path).candidates
+    assert [f.detail for f in weight_only.findings] == ["nothing to quantize: no op of the model has weights"]
+    assert static.findings == ()
+
+
+def test_a_static_lstm_is_a_finding_not_a_quiet_float_model(tmp_path: Path) -> None:
+    (built,) = build(DATA / "tflite" / "lstm.tflite", ["int8"], data=None, out_dir=tmp_path).candidates
+    assert [(f.rule, f.detail) for f in built.findings] == [
+        ("quantized", "not int8, computed in float32: UNIDIRECTIONAL_SEQUENCE_LSTM")
+    ]
+
+
+def test_a_quantized_source_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = DATA / "tflite" / "cnn_int8.tflite"
+    (built,) = build(path, list(RECIPES), data=None, out_dir=tmp_path).candidates
+    assert (built.recipe, built.fidelity, built.findings) == ("original", None, ())
+    assert built.notes == ("quantized already (int32 and int8): taken as it is, nothing to compare with",)
+    assert built.path and built.path.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["custom", "flex"])
+def test_a_model_that_litert_cannot_run_is_one_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(LoadError) as caught:
+        build(DATA / "tflite" / f"{name}.tflite", ["float32"], data=None, out_dir=tmp_path)
+    assert caught.value.message.startswith(f"{name}.tflite: LiteRT cannot run it: ")
+    assert "Traceback" not in caught.value.message
+
+
+def test_the_users_metric_scores_every_candidate(digits: Path, digits_data: Path, tmp_path: Path) -> None:
+    code = f"""
+import numpy as np
+data = np.load({str(digits_data)!r})
+def hits(predict):
+    return (predict(data["x_eval"][:50]).argmax(1) == data["y"][:50]).sum()
+def word(predict):
+    return "good"
+"""
+    (tmp_path / "score.py").write_text(code)
+    score = f"{tmp_path / 'score.py'}:"
+    result = build(
+        digits, ["float32", "int8"], data=str(digits_data), eval_function=score + "hits", out_dir=tmp_path
+    )
+    for one in result.candidates:
+        assert one.fidelity and one.fidelity.task_metric and one.fidelity.task_metric >= 48
+    with pytest.raises(UsageError) as caught:
+        build(digits, ["float32"], data=None, eval_function=score + "word", out_dir=tmp_path)
+    assert caught.value.message == "score.py:word: returned str, expected a number"
+
+
+def test_progress_tells_each_recipe_and_how_many_are_done(digits: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, float, float | None]] = []
+
+    class Watcher:
+        def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
+            assert step == "quantize"
+            told.append((detail, done, total))
+
+    token = progress.current.set(Watcher())
+    try:
+        build(digits, ["float32", "float16"], data=None, out_dir=tmp_path)
+    finally:
+        progress.current.reset(token)
+    assert told == [("float32", 0, 2), ("float32", 1, 2), ("float16", 1, 2), ("float16", 2, 2)]
+
+
+def test_a_model_without_signature_is_quantized_statically(without_signature: Path, tmp_path: Path) -> None:
+    (built,) = build(without_signature, ["int8"], data=str(DATA / "digits.npz"), out_dir=tmp_path).candidates
+    assert built.findings == () and built.fidelity and built.fidelity.cosine > 0.99
+
+
+@pytest.mark.skipif(not BASIC_PITCH.exists(), reason="run tools/fetch_test_models.py to get Basic Pitch")
+def test_a_model_that_nobody_here_made(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "sound.npy", rng.uniform(-1, 1, (2, 43844, 1)).astype(np.float32))
+    recipes = ["float16", "dynamic_int8", "int8"]
+    result = build(BASIC_PITCH, recipes, data=str(tmp_path / "sound.npy"), out_dir=tmp_path)
+    cosine = {one.recipe: one.fidelity.cosine for one in result.candidates if one.fidelity}
+    assert cosine["float16"] > 0.999 and cosine["dynamic_int8"] > 0.98 and cosine["int8"] > 0.85
+    assert result.candidates[2].notes == (
+        "computed in float32: EXPAND_DIMS ×19, NEG ×9, SQUARE, LOG, REDUCE_MAX",
+    )

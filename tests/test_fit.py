@@ -1,0 +1,122 @@
+"""Choosing among candidates: rules, thresholds, preference, and the nearest miss."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from devicekit import fit
+from devicekit.check.finding import Finding
+from devicekit.fit import Candidate
+from devicekit.measurement import Measurement, Memory, summarize
+from devicekit.quantize.fidelity import Fidelity
+
+MIB = 2**20
+
+
+def fidelity(cosine: float = 1.0, top1: float | None = 1.0, metric: float | None = None) -> Fidelity:
+    return Fidelity(
+        cosine=cosine,
+        snr_db=40.0,
+        max_abs_error=0.1,
+        top1_agreement=top1,
+        task_metric=metric,
+        float_task_metric=metric,
+        count=100,
+    )
+
+
+def measurement(median_us: float, must_have_mib: float = 1.0, evidence: Any = "simulated") -> Measurement:
+    return Measurement(
+        evidence=evidence,
+        runner="script",
+        runtime_version="2.3.0",
+        threads=1,
+        latency=summarize([median_us] * 10, first_us=median_us, init_us=1.0),
+        memory=Memory(int(must_have_mib * MIB), int(must_have_mib * MIB), 14 * MIB, "RssAnon"),
+        conditions={},
+        stability="stable (spread 0.0 %)",
+        device="host",
+        model="m.tflite",
+        model_sha256="0" * 64,
+    )
+
+
+def candidate(recipe: str, size: int, median_us: float | None = None, **fields: Any) -> Candidate:
+    made = Candidate(recipe=recipe, path=None, size_bytes=size, sha256="0" * 64, status="fits", **fields)
+    return made if median_us is None else replace(made, measurement=measurement(median_us))
+
+
+def profile(**limits: Any) -> Any:
+    return SimpleNamespace(
+        name="p",
+        limits=SimpleNamespace(**{"memory_mib": None, "latency_ms": None, **limits}),
+        quality=SimpleNamespace(min_cosine=0.98, min_top1_agreement=0.98),
+    )
+
+
+def chosen(candidates: list[Candidate], prefer: Any) -> str:
+    return next(c.recipe for c in fit.choose(candidates, prefer) if c.status == "chosen")
+
+
+def test_latency_prefers_the_fastest() -> None:
+    assert chosen([candidate("float32", 10, 30.0), candidate("int8", 20, 10.0)], "latency") == "int8"
+
+
+def test_latency_within_noise_prefers_the_smaller_file() -> None:
+    assert chosen([candidate("float32", 400, 10.0), candidate("int8", 100, 10.3)], "latency") == "int8"
+
+
+def test_size_prefers_the_smallest() -> None:
+    assert chosen([candidate("float32", 10, 30.0), candidate("int8", 20, 10.0)], "size") == "float32"
+
+
+def test_quality_prefers_the_task_metric_over_cosine() -> None:
+    close = candidate("float16", 10, 1.0, fidelity=fidelity(cosine=0.9999, metric=0.90))
+    right = candidate("int8", 10, 1.0, fidelity=fidelity(cosine=0.99, metric=0.95))
+    assert chosen([close, right], "quality") == "int8"
+
+
+@pytest.mark.parametrize("prefer", ["latency", "size", "quality"])
+def test_a_rejected_candidate_is_never_chosen(prefer: Any) -> None:
+    best = fit.reject(candidate("int4", 1, 1.0), Finding("memory", "needs 9", "use less"))
+    assert chosen([best, candidate("float32", 100, 100.0)], prefer) == "float32"
+
+
+def test_nothing_fits_nothing_is_chosen() -> None:
+    candidates = [fit.reject(candidate("int8", 1, 1.0), Finding("r", "d", "m"))]
+    assert fit.choose(candidates, "latency") == candidates
+
+
+def test_the_nearest_miss_breaks_the_fewest_rules() -> None:
+    finding = Finding("model_mib", "file 5 MiB, limits.model_mib is 4", "use int8")
+    twice = fit.reject(fit.reject(candidate("float32", 1, 1.0), finding), Finding("memory", "x", "y"))
+    once = fit.reject(candidate("float16", 2, 1.0), finding)
+    assert fit.nearest_miss([twice, once]) == (
+        "float16 comes closest: file 5 MiB, limits.model_mib is 4",
+        "use int8",
+    )
+
+
+def test_quality_below_a_threshold_is_a_finding_with_the_way_to_accept_it() -> None:
+    [finding] = fit.quality_findings(profile(), fidelity(top1=0.962))
+    assert finding.rule == "quality.min_top1_agreement"
+    assert finding.detail == "top-1 96.2 % < 98 %"
+    assert finding.remedy.endswith("--min-top1 0.96")
+
+
+def test_top1_is_not_judged_where_the_output_is_no_scores() -> None:
+    assert list(fit.quality_findings(profile(), fidelity(top1=None))) == []
+
+
+def test_measured_memory_over_the_limit_is_a_finding() -> None:
+    [finding] = fit.measured_findings(profile(memory_mib=2), measurement(1.0, must_have_mib=3))
+    assert finding.detail == "needs 3.0 MiB, limits.memory_mib is 2"
+
+
+def test_latency_limits_judge_devices_and_never_this_host() -> None:
+    limited = profile(latency_ms=1)
+    assert list(fit.measured_findings(limited, measurement(5000.0))) == []
+    [finding] = fit.measured_findings(limited, measurement(5000.0, evidence="measured"))
+    assert finding.detail == "median 5 ms, limits.latency_ms is 1"
