@@ -1,18 +1,10 @@
-"""devicekit takes a Keras model to a device. The public names, resolved on first use (PEP 562)."""
+"""devicekit takes a Keras model to a device. The public names are resolved on first use."""
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-
-# name -> "module:attr". Nothing heavy is imported until a name is used.
-_PUBLIC = {
-    "deploy": "devicekit.deploy:deploy",
-    "load_profile": "devicekit.profile.lookup:load_profile",
-    "inspect_model": "devicekit.inspect:inspect_model",
-    "check_model": "devicekit.check.model:check_model",
-    "convert": "devicekit.deploy:convert",
-    "measure": "devicekit.deploy:measure",
-}
 
 __all__ = ["__version__", "check_model", "convert", "deploy", "inspect_model", "load_profile", "measure"]
 
@@ -23,13 +15,32 @@ if TYPE_CHECKING:
     from devicekit.profile.lookup import load_profile
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'devicekit' has no attribute {name!r}")
-    from devicekit.plugins import resolve
+class _Lazy:
+    """A public name that is imported when it is used.
 
-    return resolve(_PUBLIC[name])
+    It is a data descriptor, so it wins over a submodule of the same name (`deploy`, `convert`), which importing
+    would otherwise put in its place.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def __get__(self, package: object, owner: type | None = None) -> Any:
+        from devicekit.plugins import resolve
+
+        return resolve(self._target)
+
+    def __set__(self, package: object, submodule: object) -> None:
+        pass
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
+class _Package(ModuleType):
+    deploy = _Lazy("devicekit.deploy:deploy")
+    convert = _Lazy("devicekit.deploy:convert")
+    measure = _Lazy("devicekit.deploy:measure")
+    check_model = _Lazy("devicekit.check.model:check_model")
+    inspect_model = _Lazy("devicekit.inspect:inspect_model")
+    load_profile = _Lazy("devicekit.profile.lookup:load_profile")
+
+
+sys.modules[__name__].__class__ = _Package

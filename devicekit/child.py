@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import IO, Any, Literal
 
 from devicekit import errors
@@ -37,7 +37,7 @@ class ChildFailed(Exception):
 
 def run_child(
     module: str, request: Mapping[str, Any], *, timeout_s: float, memory_bytes: int | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Yields the events of `module` handling `request`; ends when the child is done.
 
     `timeout_s` bounds the silence between two events, not the whole run. `memory_bytes` limits the child's

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from devicekit import fit, output, progress
 from devicekit.check.finding import Finding
-from devicekit.deployment import Conversion, Deployment
+from devicekit.deployment import Conversion, Deployment, model_name
 from devicekit.errors import LoadError, MeasurementError, OutOfMemory
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan
@@ -54,7 +54,7 @@ def deploy(
     model = Path(model)
     target = customized(profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement)
     steps = _Steps()
-    with output.scratch(folder or f"{stem(model)}.{target.name}", overwrite=overwrite) as place:
+    with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
             source = convert_source(
                 model, trust=trust, custom_objects=_path(custom_objects), timeout_s=timeout_s
@@ -110,11 +110,13 @@ def convert(
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
     from devicekit.quantize.build import build
+    from devicekit.quantize.recipes import known_recipe
 
     model = Path(model)
     target = None if profile is None else customized(profile, (recipe,) if recipe else ())
-    recipes = target.recipes.try_ if target else (recipe or "float32",)
-    with output.scratch_file(path or f"{stem(model)}.tflite", overwrite=overwrite) as place:
+    recipes = target.recipes.try_ if target else (known_recipe(recipe or "float32"),)
+    made_for = target.name if target else recipes[0]
+    with output.scratch_file(path or f"{model_name(model)}.{made_for}.tflite", overwrite=overwrite) as place:
         source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), timeout_s=timeout_s)
         built = build(
             source.float_path,
@@ -197,11 +199,6 @@ def customized(
     for recipe in target.recipes.try_:
         known_recipe(recipe)
     return target
-
-
-def stem(model: Path) -> str:
-    """Returns the model's name without its ending: what its artifacts and folder are called."""
-    return model.resolve().stem if model.is_file() or model.suffix else model.resolve().name
 
 
 def _measure_fitting(

@@ -5,7 +5,7 @@ JSON schema history (`schema` in every document)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from devicekit.quantize.build import DataSummary
 
 SCHEMA = 1
+
+
+def model_name(model: Path) -> str:
+    """Returns the name of a model without its ending; a SavedModel is a folder and has none."""
+    whole = model.resolve()
+    return whole.name if whole.is_dir() else whole.stem
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,16 @@ class Conversion:
     candidates: tuple[Candidate, ...]
 
     @property
+    def name(self) -> str:
+        return model_name(self.model)
+
+    @property
     def chosen(self) -> Candidate | None:
         return next((c for c in self.candidates if c.status == "chosen"), None)
+
+    @property
+    def verdict(self) -> str:
+        return "fits" if self.chosen else "does not fit"
 
     @property
     def error(self) -> DoesNotFit | None:
@@ -67,8 +81,8 @@ class Conversion:
             "chosen": None
             if chosen is None
             else {"recipe": chosen.recipe, "path": str(chosen.path), "sha256": chosen.sha256},
-            "verdict": "fits" if chosen else "does not fit",
-            "data": self.data.to_json(),
+            "verdict": self.verdict,
+            "data": asdict(self.data),
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "versions": {"devicekit": __version__, **source.versions},
             **({"error": self.error.to_json()} if self.error else {}),
@@ -97,9 +111,7 @@ class Deployment(Conversion):
         """Returns why no latency on the profile's device is given; None where it was measured there."""
         if self.evidence == "measured":
             return None
-        runtime = self.profile.runtime
-        version = " ".join(part for part in (runtime.name, runtime.version) if part)
-        return f"not predicted, this profile has no calibration for {version} {runtime.delegate or 'CPU'}"
+        return f"not predicted, this profile has no calibration for {self.profile.runtime.label}"
 
     def to_json(self) -> dict[str, Any]:
         return {

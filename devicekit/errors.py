@@ -62,7 +62,7 @@ class UsageError(DevicekitError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a TOML file: `key` is dotted, `expected` says what would be right, if `nearest` does not."""
+    """One mistake in a TOML file: `key` is dotted, `expected` what is right ("" where `nearest` says so)."""
 
     key: str
     found: str
@@ -206,12 +206,20 @@ class MeasurementError(DevicekitError):
 
 
 class OutOfMemory(MeasurementError):
-    """The model needs more memory than the limit that was enforced."""
+    """The model needs more memory than the limit that was enforced.
 
-    def __init__(self, model: str, *, limit_bytes: int, where: str) -> None:
+    `needed_bytes` is its must-have memory without the limit, None where that is not known.
+    """
+
+    def __init__(self, model: str, *, limit_bytes: int, where: str, needed_bytes: int | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self.needed_bytes = needed_bytes
+        limit = f"{limit_bytes / 2**20:.4g} MiB"
+        needs = f"needs more than {limit}"
+        if needed_bytes and needed_bytes > limit_bytes:
+            needs = f"needs {needed_bytes / 2**20:.1f} MiB, the limit is {limit}"
         super().__init__(
-            f"{model} needs more than {limit_bytes / 2**20:.4g} MiB (during {where})",
+            f"{model} {needs} (during {where})",
             remedy="try a smaller recipe (`devicekit deploy` tries them all), or raise limits.memory_mib",
         )
 

@@ -25,7 +25,9 @@ class Plan:
     """How to measure. Warm-up and repeats last until both count and time are reached, within `max_s`.
 
     `memory_bytes` is the budget of must-have memory to enforce, None for no limit. `cpus` pins the process,
-    None leaves it free. `kernel` is "xnnpack" or "builtin". `timeout_s` ends a run that hangs.
+    None leaves it free. `kernel` is "xnnpack" or "builtin". `timeout_s` ends a run that hangs. `max_runs`
+    keeps the raw samples of a very short inference to a sensible number. `notes` say what of the profile
+    this plan cannot honour.
     """
 
     threads: int = 1
@@ -38,6 +40,8 @@ class Plan:
     cpus: tuple[int, ...] | None = None
     kernel: Literal["xnnpack", "builtin"] = "xnnpack"
     timeout_s: float = 300.0
+    max_runs: int = 10_000
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

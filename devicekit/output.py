@@ -1,6 +1,5 @@
 """Files results: a folder or a file that appears whole or not at all, and overwrites nothing silently."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from devicekit.deployment import Conversion, Deployment
+from devicekit.document import dumps
 from devicekit.errors import UsageError
 from devicekit.fit import Candidate
 
@@ -68,12 +68,11 @@ def file_deployment(deployment: Deployment, place: Place, *, keep_all: bool) -> 
     """
     made = place.scratch / "folder"
     made.mkdir()
-    name = deployment.model.resolve().stem
     kept = []
     for candidate in deployment.candidates:
         inside: Path | None = None
         if candidate.path is not None and (candidate.status == "chosen" or keep_all):
-            inside = Path(f"{name}.{candidate.recipe}.tflite")
+            inside = Path(f"{deployment.name}.{candidate.recipe}.tflite")
             if candidate.status != "chosen":
                 inside = CANDIDATES / inside
                 (made / CANDIDATES).mkdir(exist_ok=True)
@@ -135,11 +134,15 @@ def _tensors(path: Path) -> dict[str, Any]:
 
 
 def _moved(candidate: Candidate, path: Path | None) -> Candidate:
-    return replace(candidate, path=path, golden=None)
+    """Returns the candidate with the path of its file as filed, and the measurement named after it."""
+    measurement = candidate.measurement
+    if measurement is not None and path is not None:
+        measurement = replace(measurement, model=path.name)
+    return replace(candidate, path=path, golden=None, measurement=measurement)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(dumps(document) + "\n", encoding="utf-8")
 
 
 def _replace_folder(made: Path, place: Place) -> None:

@@ -56,7 +56,7 @@ def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **
 @click.argument("model")
 @click.option("--profile", "-p", metavar="NAME|FILE", help="Take the best recipe for this profile.")
 @click.option("--recipe", "-r", help="Use this recipe. Default: float32.")
-@click.option("--output", "-o", "path", metavar="FILE", help="Default: MODEL.tflite.")
+@click.option("--output", "-o", "path", metavar="FILE", help="Default: MODEL.RECIPE.tflite.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @building
 @loading

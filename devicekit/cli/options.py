@@ -1,7 +1,6 @@
 """What all commands share: options that mean the same everywhere, errors as the user reads them, exits."""
 
 import itertools
-import json
 import logging
 import os
 import signal
@@ -76,8 +75,10 @@ def show_text(results: Any) -> None:
 
 
 def show_json(document: Any) -> None:
-    """Prints a document on stdout, for scripts: no NaN, units in the names."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    """Prints a document on stdout, for scripts."""
+    from devicekit.document import dumps
+
+    click.echo(dumps(document))
 
 
 @contextmanager

@@ -16,11 +16,12 @@ def size(size_bytes: float | None) -> str:
 
 
 def mib(size_bytes: float | None) -> str:
-    """Returns memory in MiB, one decimal below 100."""
+    """Returns memory in MiB: one decimal, two below one, none from 100."""
     if size_bytes is None:
         return UNKNOWN
     value = size_bytes / 2**20
-    return f"{value:.0f} MiB" if value >= 100 else f"{value:.1f} MiB"
+    digits = 0 if value >= 99.95 else 1 if value >= 0.95 else 2
+    return f"{value:.{digits}f} MiB"
 
 
 def ms(us: float | None) -> str:

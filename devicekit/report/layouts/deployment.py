@@ -24,6 +24,7 @@ def lines(deployment: "Deployment") -> Iterator[Any]:
     yield labelled(rows)
     yield ""
     yield _table(deployment, has_measurements=any(c.measurement for c in deployment.candidates))
+    yield from _choice(deployment)
     yield from _notes(deployment)
     yield ""
     if deployment.latency_reason and deployment.chosen:
@@ -40,6 +41,7 @@ def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
     yield labelled([*rows, *_step_rows(conversion, {})])
     yield ""
     yield _table(conversion, has_measurements=False)
+    yield from _choice(conversion)
     yield from _notes(conversion)
     if conversion.chosen is not None:
         yield ""
@@ -48,10 +50,7 @@ def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
 
 def profile_line(profile: "Profile") -> str:
     """Returns what the profile is and what it limits, on one line."""
-    runtime, limits = profile.runtime, profile.limits
-    runtime_name = RUNTIME_NAMES.get(runtime.name or "", runtime.name)
-    name = " ".join(part for part in (runtime_name, runtime.version) if part)
-    threads = f" ×{runtime.threads}" if runtime.threads else ""
+    limits = profile.limits
     bounds = [
         f"file {limits.model_mib:g} MiB" if limits.model_mib is not None else "",
         f"memory {limits.memory_mib:g} MiB" if limits.memory_mib is not None else "",
@@ -59,10 +58,7 @@ def profile_line(profile: "Profile") -> str:
         f"{limits.latency_ms:g} ms" if limits.latency_ms is not None else "",
     ]
     stated = ", ".join(bound for bound in bounds if bound) or "none"
-    return f"{profile.title or profile.name}, {name} CPU{threads} · limits: {stated}"
-
-
-RUNTIME_NAMES = {"litert": "LiteRT", "tflite": "TFLite", "tflm": "TFLM"}
+    return f"{profile.title or profile.name}, {profile.runtime.label} · limits: {stated}"
 
 
 def device_line(deployment: "Deployment") -> str:
@@ -124,41 +120,48 @@ def _table(conversion: "Conversion", *, has_measurements: bool) -> Any:
     header = ["", "recipe", "size"]
     if has_measurements:
         evidence = getattr(conversion, "evidence", None)
-        where = "host " if evidence == "simulated" else ""
-        header += ["must-have", f"{where}median", "p95 ms"]
-    header += ["cosine", "top-1", *(["metric"] if metric else []), ""]
-    rows = [
-        _row(c, has_measurements=has_measurements, metric=metric, why=_why(conversion, c))
-        for c in conversion.candidates
-    ]
+        header += ["must-have", "host median ms" if evidence == "simulated" else "median ms", "p95 ms"]
+    header += ["cosine", "top-1"]
+    if metric:
+        header.append("accuracy" if conversion.data.has_labels else "metric")
+    header.append("")
+    rows = [_row(c, has_measurements=has_measurements, metric=metric) for c in conversion.candidates]
     return columns(header, rows, left=2)
 
 
-def _row(candidate: Candidate, *, has_measurements: bool, metric: bool, why: str) -> list[str]:
+def _row(candidate: Candidate, *, has_measurements: bool, metric: bool) -> list[str]:
     measurement, fidelity = candidate.measurement, candidate.fidelity
     is_chosen = candidate.status == "chosen"
     cells = [MARK if is_chosen else "", candidate.recipe, fmt.size(candidate.size_bytes)]
     if has_measurements:
         cells += [
-            fmt.mib(measurement and measurement.memory.must_have_bytes),
-            fmt.ms(measurement and measurement.latency.median_us),
-            fmt.ms(measurement and measurement.latency.p95_us),
+            fmt.mib(measurement.memory.must_have_bytes if measurement else None),
+            fmt.ms(measurement.latency.median_us if measurement else None),
+            fmt.ms(measurement.latency.p95_us if measurement else None),
         ]
     cells += [
-        fmt.cosine(fidelity and fidelity.cosine),
-        fmt.percent(fidelity and fidelity.top1_agreement),
+        fmt.cosine(fidelity.cosine if fidelity else None),
+        fmt.percent(fidelity.top1_agreement if fidelity else None),
     ]
     if metric:
-        cells.append(fmt.percent(fidelity and fidelity.task_metric))
+        cells.append(fmt.percent(fidelity.task_metric if fidelity else None))
+    cells.append("" if candidate.status == "fits" else candidate.status)
     style = "green" if is_chosen else "dim" if candidate.findings else ""
-    return [f"[{style}]{cell}[/]" if style and cell else cell for cell in [*cells, escape(why)]]
+    return [f"[{style}]{cell}[/]" if style and cell else cell for cell in cells]
 
 
-def _why(conversion: "Conversion", candidate: Candidate) -> str:
-    if candidate.status == "chosen":
-        prefer = conversion.profile.recipes.prefer if conversion.profile else None
-        return f"chosen: {WHY[prefer]}" if prefer and len(conversion.candidates) > 1 else "chosen"
-    return "; ".join(finding.detail for finding in candidate.findings)
+def _choice(conversion: "Conversion") -> Iterator[str]:
+    """Yields why the chosen one was chosen, and why each rejected one was not, with what to do about it."""
+    rows = []
+    chosen = conversion.chosen
+    if chosen and conversion.profile and len(conversion.candidates) > 1:
+        rows.append(("chosen", f"{chosen.recipe}: {WHY[conversion.profile.recipes.prefer]}"))
+    for candidate in conversion.candidates:
+        for finding in candidate.findings:
+            rows.append((candidate.status, f"{candidate.recipe}: {finding.detail}\n→ {finding.remedy}"))
+    if rows:
+        yield ""
+        yield labelled([(label, escape(text)) for label, text in rows])
 
 
 def _notes(conversion: "Conversion") -> Iterator[str]:

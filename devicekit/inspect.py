@@ -1,0 +1,113 @@
+"""Shows what is in a model: tensors, operators, parameters, MACs, memory."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devicekit.graph.model import Graph, Tensor
+
+# JSON schema history: 1, the first version.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class OpCount:
+    """`count` operators of one name and version."""
+
+    name: str
+    count: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a model is. A Keras model is shown as its float .tflite: all but `model`, `kind` and `sha256`.
+
+    `arena_bytes` is planned for LiteRT's built-in kernels on one thread; `arena_reason` says why it is not
+    exact. None: `macs` where the file does not say enough, `min_runtime_version` where it has no stamp.
+    """
+
+    model: str
+    kind: str
+    sha256: str
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    ops: tuple[OpCount, ...]
+    parameters: int
+    macs: int | None
+    size_bytes: int
+    min_runtime_version: str | None
+    arena_bytes: int
+    arena_exact: bool
+    arena_reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "kind": self.kind,
+            "sha256": self.sha256,
+            "inputs": [_tensor_json(name, tensor) for name, tensor in self.inputs.items()],
+            "outputs": [_tensor_json(name, tensor) for name, tensor in self.outputs.items()],
+            "ops": [{"name": op.name, "count": op.count, "version": op.version} for op in self.ops],
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "size_bytes": self.size_bytes,
+            "min_runtime_version": self.min_runtime_version,
+            "arena_bytes": self.arena_bytes,
+            "arena_exact": self.arena_exact,
+            "arena_reason": self.arena_reason,
+        }
+
+
+def inspect_model(
+    model: str | Path, *, trust: bool = False, custom_objects: str | Path | None = None
+) -> Inspection:
+    """Returns what is in a .h5, .keras, SavedModel or .tflite.
+
+    Raises LoadError, ConvertError and UntrustedModel.
+    """
+    from devicekit.convert.source import convert_source
+    from devicekit.graph.arena import plan_arena
+    from devicekit.graph.macs import macs, parameters
+    from devicekit.graph.read import read_graph
+
+    own = Path(custom_objects) if custom_objects else None
+    source = convert_source(Path(model), trust=trust, custom_objects=own)
+    graph = read_graph(source.float_path)
+    plan = plan_arena(graph)
+    return Inspection(
+        model=str(model),
+        kind=source.kind,
+        sha256=source.sha256,
+        inputs=graph.input_tensors,
+        outputs=graph.output_tensors,
+        ops=_counts(graph),
+        parameters=parameters(graph),
+        macs=macs(graph),
+        size_bytes=graph.size_bytes,
+        min_runtime_version=graph.min_runtime_version,
+        arena_bytes=plan.arena_bytes,
+        arena_exact=plan.exact,
+        arena_reason=plan.reason,
+    )
+
+
+def _counts(graph: Graph) -> tuple[OpCount, ...]:
+    """Returns the operators of all subgraphs, the most frequent first."""
+    counts = Counter((op.label, op.version) for op in graph.ops)
+    return tuple(OpCount(name, count, version) for (name, version), count in counts.most_common())
+
+
+def _tensor_json(name: str, tensor: Tensor) -> dict[str, Any]:
+    """Returns a tensor as scripts read it; scale and zero_point are None where it is not quantized."""
+    return {
+        "name": name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "shape_signature": list(tensor.shape_signature),
+        "scale": tensor.scale[0] if tensor.scale else None,
+        "zero_point": tensor.zero_point[0] if tensor.zero_point else None,
+    }

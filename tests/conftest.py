@@ -1,0 +1,20 @@
+"""What all tests share: the test models, and a cache of their own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps the tests out of the user's cache; one for the session, so that a model is converted once."""
+    os.environ["DEVICEKIT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Returns the folder of test models and their inputs."""
+    return DATA

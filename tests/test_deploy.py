@@ -1,0 +1,194 @@
+"""The whole pipeline: on a FakeDevice, and on this host under the profile's limits."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import devicekit
+from devicekit.deployment import model_name
+from devicekit.document import dumps
+from devicekit.errors import Lost, RecipeError, UsageError
+from devicekit.testing import FakeDevice
+
+FAST = ["float32", "dynamic_int8", "int8"]
+
+
+@pytest.fixture
+def deploy(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def run(**options: Any) -> Any:
+        given = {"data": str(data / "digits.npz"), "recipes": FAST, "device": FakeDevice(), **options}
+        return devicekit.deploy(data / "digits.float32.tflite", "pixel7", **given)
+
+    return run
+
+
+def test_deploy_files_the_chosen_artifact_with_its_manifest_and_report(deploy: Any, tmp_path: Path) -> None:
+    deployment = deploy()
+    chosen = deployment.chosen
+    folder = tmp_path / "digits.float32.pixel7"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        f"digits.float32.{chosen.recipe}.tflite",
+        "manifest.json",
+        "report.json",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+    artifact = json.loads((folder / "manifest.json").read_text())["artifact"]
+    assert artifact["sha256"] == hashlib.sha256((folder / artifact["file"]).read_bytes()).hexdigest()
+    assert artifact["inputs"][0]["shape"] == [1, 8, 8, 1]
+    assert json.loads((folder / "report.json").read_text()) == json.loads(dumps(deployment.to_json()))
+
+
+def test_the_report_keeps_the_names_that_scripts_rely_on(deploy: Any) -> None:
+    document = deploy().to_json()
+    assert {"schema", "profile", "device", "evidence", "chosen", "verdict", "candidates"} <= document.keys()
+    assert document.keys() >= {"latency_reason", "versions", "data", "seconds"}
+    assert document["chosen"].keys() == {"recipe", "path", "sha256"}
+    candidate = document["candidates"][0]
+    assert {"recipe", "path", "size_bytes", "sha256", "status", "findings", "fidelity", "measurement"} <= set(
+        candidate
+    )
+    assert {"cosine", "snr_db", "max_abs_error", "top1_agreement", "task_metric"} <= candidate[
+        "fidelity"
+    ].keys()
+    measurement = candidate["measurement"]
+    assert {
+        "evidence",
+        "runner",
+        "runtime_version",
+        "threads",
+        "conditions",
+        "stability",
+    } <= measurement.keys()
+    assert measurement["latency"].keys() == {
+        *("median_us", "p95_us", "mean_us", "stdev_us", "count", "first_us", "init_us", "samples_us"),
+    }
+    assert {"must_have_bytes", "peak_rss_bytes", "source"} <= measurement["memory"].keys()
+
+
+def test_numbers_from_a_fake_are_never_called_measured(deploy: Any) -> None:
+    assert deploy().evidence == "emulated"
+
+
+def test_this_host_is_simulated_and_enforces_the_limits(deploy: Any) -> None:
+    deployment = deploy(device="host", recipes=["int8"])
+    measurement = deployment.chosen.measurement
+    assert deployment.evidence == "simulated"
+    assert measurement.latency.count >= 50
+    assert any("128 MiB" in limit for limit in measurement.limits)
+    assert measurement.conditions["verified"]["max_difference"] == 0
+
+
+def test_a_recipe_below_the_threshold_is_rejected_with_its_reason(deploy: Any) -> None:
+    deployment = deploy(recipes=["float32", "weight_int4"], min_cosine=0.9999)
+    rejected = next(c for c in deployment.candidates if c.recipe == "weight_int4")
+    assert rejected.status == "rejected" and rejected.measurement is None
+    assert rejected.findings[0].rule == "quality.min_cosine"
+    assert deployment.chosen.recipe == "float32"
+
+
+def test_nothing_fits_is_filed_too_and_says_what_comes_closest(deploy: Any, tmp_path: Path) -> None:
+    deployment = deploy(recipes=["weight_int4"], min_cosine=0.9999)
+    assert deployment.chosen is None and deployment.verdict == "does not fit"
+    assert deployment.error.exit_code == 3
+    assert "weight_int4 comes closest: cosine 0.99" in deployment.error.message
+    assert "--min-cosine 0.99" in deployment.error.remedy
+    report = json.loads((tmp_path / "digits.float32.pixel7" / "report.json").read_text())
+    assert report["chosen"] is None and report["error"]["exit_code"] == 3
+
+
+def test_out_of_memory_on_the_device_rejects_the_candidate(deploy: Any) -> None:
+    deployment = deploy(device=FakeDevice(must_have_bytes=200 * 2**20))
+    assert deployment.chosen is None
+    assert {c.findings[0].rule for c in deployment.candidates} == {"memory"}
+
+
+def test_wrong_outputs_on_the_device_reject_the_candidate(deploy: Any) -> None:
+    deployment = deploy(device=FakeDevice(fault="wrong output"))
+    assert deployment.chosen is None
+    assert "differ from the host's" in deployment.candidates[0].findings[0].detail
+
+
+def test_a_lost_device_ends_the_run_and_leaves_nothing(deploy: Any, tmp_path: Path) -> None:
+    with pytest.raises(Lost):
+        deploy(device=FakeDevice(fault="lost"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rerunning_refuses_and_overwrite_replaces(deploy: Any, tmp_path: Path) -> None:
+    deploy(recipes=["float32"])
+    with pytest.raises(UsageError, match="exists already"):
+        deploy(recipes=["int8"])
+    deploy(recipes=["int8"], overwrite=True)
+    assert (tmp_path / "digits.float32.pixel7" / "digits.float32.int8.tflite").exists()
+    assert not (tmp_path / "digits.float32.pixel7" / "digits.float32.float32.tflite").exists()
+
+
+def test_keep_all_keeps_every_candidate(deploy: Any) -> None:
+    deployment = deploy(keep_all=True)
+    assert all(c.path.is_file() for c in deployment.candidates)
+
+
+def test_an_unknown_recipe_is_said_before_any_work(deploy: Any, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r'no recipe "int9"; did you mean int8\?'):
+        deploy(recipes=["int9"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_give_the_task_metric(deploy: Any) -> None:
+    fidelity = deploy(recipes=["float32"]).chosen.fidelity
+    assert fidelity.task_metric == fidelity.float_task_metric > 0.95
+    assert fidelity.count == 719
+
+
+def test_own_metric_replaces_accuracy(deploy: Any, tmp_path: Path) -> None:
+    (tmp_path / "metric.py").write_text(
+        "import numpy as np\n"
+        "def mean_top(predict):\n"
+        "    scores = predict(np.zeros((4, 8, 8, 1), np.float32))\n"
+        "    return float(np.max(scores, axis=-1).mean())\n"
+    )
+    fidelity = deploy(recipes=["float32"], eval_function=f"{tmp_path / 'metric.py'}:mean_top").chosen.fidelity
+    assert 0 < fidelity.task_metric < 1
+
+
+def test_without_data_the_report_says_random(deploy: Any) -> None:
+    deployment = deploy(data=None, recipes=["int8"], min_cosine=0, min_top1_agreement=0)
+    assert deployment.data.is_random
+    assert any("random" in note for note in deployment.chosen.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("m.h5", "m"), ("a.b.keras", "a.b"), ("saved", "saved"), ("saved.v2", "saved.v2")]
+)
+def test_the_name_of_a_model(name: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.startswith("saved") else path.touch()
+    assert model_name(path) == expected
+
+
+@pytest.mark.slow
+def test_the_main_job_on_a_legacy_h5(data: Path, tmp_path: Path) -> None:
+    deployment = devicekit.deploy(
+        data / "digits.h5", "pixel7", data=str(data / "digits.npz"), folder=tmp_path / "out"
+    )
+    assert [c.recipe for c in deployment.candidates] == [
+        *(
+            "float32",
+            "float16",
+            "dynamic_int8",
+            "weight_int8",
+            "weight_int4",
+            "int8",
+            "int8_float_io",
+            "int16x8",
+        )
+    ]
+    assert deployment.source.max_difference < 1e-5
+    assert all(c.status in ("fits", "chosen") for c in deployment.candidates)
+    assert deployment.chosen.size_bytes < deployment.candidates[0].size_bytes
+    assert deployment.chosen.fidelity.task_metric > 0.95
