@@ -1,9 +1,38 @@
 """The values that describe a .tflite file: Graph, Subgraph, Op, Tensor. Read by `graph.read.read_graph`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+# Bits of one element by dtype, None where there is no fixed size; in the order of the schema's numbers.
+# Source: TensorType in LiteRT's schema.fbs (2.3.0).
+DTYPE_BITS: Mapping[str, int | None] = {
+    "float32": 32,
+    "float16": 16,
+    "int32": 32,
+    "uint8": 8,
+    "int64": 64,
+    "string": None,
+    "bool": 8,
+    "int16": 16,
+    "complex64": 64,
+    "int8": 8,
+    "float64": 64,
+    "complex128": 128,
+    "uint64": 64,
+    "resource": None,
+    "variant": None,
+    "uint32": 32,
+    "uint16": 16,
+    "int4": 4,
+    "bfloat16": 16,
+    "int2": 2,
+    "uint4": 4,
+    "float8_e4m3fn": 8,
+    "float8_e5m2": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -13,6 +42,7 @@ class Tensor:
     `dtype` is numpy's name ("float32", "int8", …) or "int4", "int2", "bfloat16", "string", "resource",
     "variant". `shape` is what the file stores; `shape_signature` has -1 where a dimension is dynamic (equal
     to `shape` where the file gives none). `data_bytes` is the size of constant data, 0 for activations.
+    `buffer` is the file's buffer that holds the data: tensors that share constants share it.
     `scale` and `zero_point` are empty for an unquantized tensor, one value per tensor or one per channel of
     `quantized_dimension`.
     """
@@ -27,6 +57,7 @@ class Tensor:
     scale: tuple[float, ...] = ()
     zero_point: tuple[int, ...] = ()
     quantized_dimension: int = 0
+    buffer: int = 0
 
     @property
     def is_constant(self) -> bool:
@@ -35,6 +66,17 @@ class Tensor:
     @property
     def is_dynamic(self) -> bool:
         return any(dim < 0 for dim in self.shape_signature)
+
+    @property
+    def element_count(self) -> int:
+        """Returns the number of elements, with 1 for a dimension that the file leaves open."""
+        return math.prod(1 if dim < 0 else dim for dim in self.shape)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Returns the size by shape and dtype, with 1 for an open dimension; None for strings and handles."""
+        bits = DTYPE_BITS[self.dtype]
+        return None if bits is None else (self.element_count * bits + 7) // 8
 
 
 @dataclass(frozen=True)
@@ -97,6 +139,11 @@ class Graph:
     @property
     def main(self) -> Subgraph:
         return self.subgraphs[0]
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """Returns the operators of all subgraphs."""
+        return tuple(op for subgraph in self.subgraphs for op in subgraph.ops)
 
     @property
     def input_tensors(self) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def inspection_lines(inspection: "Inspection") -> Iterator[Any]:
     """Yields what is in a model."""
     document = inspection.to_json()
-    arena = fmt.mib(document["arena_bytes"])
+    arena = fmt.size(document["arena_bytes"])
     rows = [
         (str(document["model"]).rsplit("/", 1)[-1], escape(str(document.get("kind") or ""))),
         ("size", fmt.size(document["size_bytes"])),

@@ -1,0 +1,233 @@
+"""The rules: one function each, whose docstring is what the user reads. A limit of None rules nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from devicekit.check.finding import Finding
+from devicekit.check.op_versions import LITERT, TFLITE, Releases
+from devicekit.graph.arena import Kernels, must_have_bound, plan_arena
+from devicekit.graph.model import Graph, Op, Subgraph, Tensor
+from devicekit.plugins import resolve
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+
+# The name in a finding -> the rule, in the order of the findings.
+RULES: Mapping[str, str] = {
+    "size": "devicekit.check.rules:model_fits_storage",
+    "memory": "devicekit.check.rules:memory_fits",
+    "arena": "devicekit.check.rules:arena_fits",
+    "op": "devicekit.check.rules:ops_are_allowed",
+    "flex": "devicekit.check.rules:flex_is_there",
+    "custom": "devicekit.check.rules:custom_ops_are_registered",
+    "dtype": "devicekit.check.rules:dtypes_are_allowed",
+    "version": "devicekit.check.rules:versions_are_known",
+    "shape": "devicekit.check.rules:shapes_are_fixed",
+}
+
+_SMALLER = "choose a smaller recipe: `devicekit deploy` tries them all"
+_REPLACE = "replace the layer behind it by layers that convert to other operators"
+
+
+def check_graph(profile: "Profile", graph: Graph) -> list[Finding]:
+    """Returns every rule of `profile` that `graph` breaks; empty where it fits."""
+    return [finding for target in RULES.values() for finding in resolve(target)(profile, graph)]
+
+
+def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """The .tflite file is no larger than limits.model_mib."""
+    limit = profile.limits.model_mib
+    if limit is not None and graph.size_bytes > limit * 2**20:
+        yield Finding(
+            "size", f"is {_mib(graph.size_bytes)} MiB, limits.model_mib is {limit:g}", remedy=_SMALLER
+        )
+
+
+def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """Must-have memory (activations, and the weights that XNNPACK copies) is within limits.memory_mib."""
+    limit = profile.limits.memory_mib
+    if limit is None or profile.device.kind == "microcontroller":
+        return
+    kernels: Kernels = "builtin" if profile.runtime.delegate == "none" else "xnnpack"
+    needed = must_have_bound(graph, kernels)
+    if needed > limit * 2**20:
+        plan = plan_arena(graph, kernels)
+        weights = needed - plan.arena_bytes
+        parts = f"arena {_mib(plan.arena_bytes)}" + (f" + weights {_mib(weights)}" if weights else "")
+        yield Finding(
+            "memory",
+            f"needs at least {_mib(needed)} MiB ({parts}), limits.memory_mib is {limit:g}",
+            remedy=_SMALLER,
+            op=_peak(graph, plan.peak_op) if plan.arena_bytes > weights else None,
+        )
+
+
+def arena_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """On a microcontroller, the tensor arena is within limits.arena_kib."""
+    limit = profile.limits.arena_kib
+    if limit is None:
+        return
+    plan = plan_arena(graph, "tflm")
+    if plan.arena_bytes > limit * 1024:
+        yield Finding(
+            "arena",
+            f"needs at least {_amount(plan.arena_bytes / 1024)} KiB of arena, limits.arena_kib is {limit:g}",
+            remedy=_SMALLER,
+            op=_peak(graph, plan.peak_op),
+        )
+
+
+def ops_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """Each built-in operator is in ops.allow, where that is given, and none is in ops.deny."""
+    allow, deny = profile.ops.allow, profile.ops.deny or ()
+    for name, ops in _by_label(graph).items():
+        if name in deny:
+            yield Finding("op", f"{name} is in ops.deny{_times(ops)}", remedy=_REPLACE, op=_where(ops))
+        elif allow is not None and name not in allow and not ops[0].custom_code:
+            yield Finding("op", f"{name} is not in ops.allow{_times(ops)}", remedy=_REPLACE, op=_where(ops))
+
+
+def flex_is_there(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """Operators of TensorFlow itself (Flex) appear only where ops.flex is true."""
+    for name, ops in _by_label(graph).items():
+        if ops[0].is_flex and not profile.ops.flex:
+            yield Finding(
+                "flex",
+                f"{name} needs TensorFlow's own kernels on the device, ops.flex is false{_times(ops)}",
+                remedy=_REPLACE,
+                op=_where(ops),
+            )
+
+
+def custom_ops_are_registered(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """Each custom operator is in ops.custom."""
+    for name, ops in _by_label(graph).items():
+        if ops[0].name == "CUSTOM" and not ops[0].is_flex and name not in (profile.ops.custom or ()):
+            yield Finding(
+                "custom",
+                f"{name} is no operator of the runtime and not in ops.custom{_times(ops)}",
+                remedy="register it in the device's runtime and add it to ops.custom",
+                op=_where(ops),
+            )
+
+
+def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """Each operator computes on dtypes that are in ops.dtypes: its activations and weights."""
+    allowed = profile.ops.dtypes
+    if allowed is None:
+        return
+    wrong: dict[str, set[str]] = {}
+    groups: dict[str, list[Op]] = {}
+    for subgraph in graph.subgraphs:
+        for op in subgraph.ops:
+            if others := _dtypes(op, subgraph) - set(allowed):
+                wrong.setdefault(op.label, set()).update(others)
+                groups.setdefault(op.label, []).append(op)
+    for name, ops in groups.items():
+        found = ", ".join(sorted(wrong[name]))
+        yield Finding(
+            "dtype",
+            f"{name} computes on {found}, ops.dtypes is {', '.join(allowed)}{_times(ops)}",
+            remedy="choose a recipe of these dtypes: `devicekit deploy` tries them all",
+            op=_where(ops),
+        )
+
+
+def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """The profile's runtime.version has each operator, at the version that the file needs."""
+    runtime = profile.runtime
+    releases = {"litert": LITERT, "tflite": TFLITE}.get(runtime.name)
+    if runtime.version is None or releases is None:
+        return
+    title = {"litert": "LiteRT", "tflite": "TensorFlow Lite"}[runtime.name]
+    here = f"the profile's runtime is {title} {runtime.version}"
+    is_clean = True
+    for (name, number), ops in _by_version(graph).items():
+        first = _first_release(releases, name, number)
+        if first is not None and _parts(first) <= _parts(runtime.version):
+            continue
+        is_clean = False
+        needs = f"needs {title} {first}" if first else f"is in no release of {title} that is known here"
+        yield Finding(
+            "version",
+            f"{name} version {number} {needs}, {here}{_times(ops)}",
+            remedy=f"update the device's runtime to {title} {first} or newer" if first else _REPLACE,
+            op=_where(ops),
+        )
+    stamp = graph.min_runtime_version
+    # The stamp counts in TensorFlow releases, so it says nothing about LiteRT's.
+    if is_clean and runtime.name == "tflite" and stamp and _parts(stamp) > _parts(runtime.version):
+        yield Finding(
+            "version",
+            f"was converted for {title} {stamp} or newer, {here}",
+            remedy=f"update the device's runtime to {title} {stamp} or newer",
+        )
+
+
+def shapes_are_fixed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """With a delegate other than xnnpack, every input has a fixed shape."""
+    delegate = profile.runtime.delegate
+    if delegate in (None, "none", "xnnpack"):
+        return
+    for name, tensor in graph.input_tensors.items():
+        if tensor.is_dynamic:
+            dims = ", ".join("?" if dim < 0 else str(dim) for dim in tensor.shape_signature)
+            yield Finding(
+                "shape",
+                f'input "{name}" is [{dims}], the {delegate} delegate needs fixed shapes',
+                remedy="convert the Keras model with `devicekit convert`, which fixes the batch to 1",
+            )
+
+
+def _by_label(graph: Graph) -> dict[str, list[Op]]:
+    """Returns the operators by the name that a user sees."""
+    groups: dict[str, list[Op]] = {}
+    for op in graph.ops:
+        groups.setdefault(op.label, []).append(op)
+    return groups
+
+
+def _by_version(graph: Graph) -> dict[tuple[str, int], list[Op]]:
+    """Returns the built-in operators by name and version."""
+    groups: dict[tuple[str, int], list[Op]] = {}
+    for op in graph.ops:
+        if op.name != "CUSTOM":
+            groups.setdefault((op.name, op.version), []).append(op)
+    return groups
+
+
+def _dtypes(op: Op, subgraph: Subgraph) -> set[str]:
+    """Returns the dtypes of an operator's activations and weights; biases, shapes and axes do not count."""
+    tensors: Iterable[Tensor] = (subgraph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0)
+    return {t.dtype for t in tensors if not (t.is_constant and t.dtype in ("int32", "int64"))}
+
+
+def _first_release(releases: Releases, name: str, number: int) -> str | None:
+    return next((first for highest, first in releases.get(name, {}).items() if number <= highest), None)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """Returns (major, minor): patches add no operators."""
+    digits = [part for part in version.split(".")[:2] if part.isdecimal()]
+    return tuple(map(int, digits))
+
+
+def _times(ops: list[Op]) -> str:
+    return f" (×{len(ops)})" if len(ops) > 1 else ""
+
+
+def _where(ops: list[Op]) -> str:
+    return f"{ops[0].label} (op {ops[0].index})"
+
+
+def _peak(graph: Graph, index: int | None) -> str | None:
+    return None if index is None else _where([graph.main.ops[index]])
+
+
+def _mib(size_bytes: int) -> str:
+    return _amount(size_bytes / 2**20)
+
+
+def _amount(value: float) -> str:
+    """Returns three significant digits, never an exponent in the thousands."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

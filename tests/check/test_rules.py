@@ -1,0 +1,193 @@
+"""Each rule: what breaks it, what it then says, and that a profile without the limit says nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from devicekit.check.finding import Finding
+from devicekit.check.op_versions import LITERT, TFLITE
+from devicekit.check.rules import RULES, check_graph
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+from devicekit.plugins import resolve
+
+DATA = Path(__file__).parent.parent / "data" / "tflite"
+
+
+def a_profile(**sections: dict[str, Any]) -> Any:
+    """Returns a profile that allows everything, with these values in place of its own."""
+    defaults: dict[str, dict[str, Any]] = {
+        "device": {"kind": "linux"},
+        "runtime": {"name": "litert", "version": "2.3.0", "delegate": "xnnpack", "threads": 1},
+        "limits": {"model_mib": None, "memory_mib": None, "arena_kib": None},
+        "ops": {"allow": None, "deny": (), "flex": True, "custom": (), "dtypes": None},
+    }
+    return SimpleNamespace(
+        **{name: SimpleNamespace(**{**own, **sections.get(name, {})}) for name, own in defaults.items()}
+    )
+
+
+def model(name: str) -> Graph:
+    return read_graph(DATA / f"{name}.tflite")
+
+
+def findings(name: str, **sections: dict[str, Any]) -> list[Finding]:
+    return check_graph(a_profile(**sections), model(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["cnn_float32", "cnn_int8", "cnn_dynamic_batch", "embedding", "lstm", "flex"]
+)
+def test_a_profile_without_limits_finds_nothing(name: str) -> None:
+    assert findings(name) == []
+
+
+def test_a_file_above_model_mib_is_found() -> None:
+    (finding,) = findings("cnn_float32", limits={"model_mib": 0.004})
+    assert finding == Finding(
+        "size",
+        "is 0.00599 MiB, limits.model_mib is 0.004",
+        "choose a smaller recipe: `devicekit deploy` tries them all",
+    )
+    assert findings("cnn_float32", limits={"model_mib": 0.0061}) == []
+
+
+def test_must_have_memory_counts_the_arena_and_xnnpacks_weights() -> None:
+    limits = {"memory_mib": 0.01}
+    (finding,) = findings("cnn_float32", limits=limits)
+    assert finding.rule == "memory"
+    assert finding.detail == (
+        "needs at least 0.0112 MiB (arena 0.00494 + weights 0.00629), limits.memory_mib is 0.01"
+    )
+    assert findings("cnn_float32", limits=limits, runtime={"delegate": "none"}) == [], "weights stay mapped"
+
+
+def test_the_arena_of_a_microcontroller_is_judged_alone_and_names_the_op_at_its_peak() -> None:
+    small = {"arena_kib": 0.5, "memory_mib": 0.0001}
+    (finding,) = findings("cnn_int8", limits=small, device={"kind": "microcontroller"})
+    assert finding.rule == "arena"
+    assert finding.detail == "needs at least 0.984 KiB of arena, limits.arena_kib is 0.5"
+    assert finding.op == "CONV_2D (op 2)"
+
+
+def test_an_op_in_deny_or_outside_allow_is_found_once_with_its_count() -> None:
+    (denied,) = findings("cnn_float32", ops={"deny": ("CONV_2D",)})
+    assert (denied.rule, denied.detail) == ("op", "CONV_2D is in ops.deny (×2)")
+    assert denied.op == "CONV_2D (op 0)"
+    allow = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MAX_POOL_2D", "RESHAPE", "FULLY_CONNECTED")
+    (missing,) = findings("cnn_float32", ops={"allow": allow})
+    assert (missing.detail, missing.op) == ("SOFTMAX is not in ops.allow", "SOFTMAX (op 7)")
+
+
+def test_flex_is_found_unless_the_runtime_carries_it() -> None:
+    (finding,) = findings("flex", ops={"flex": False})
+    assert finding.rule == "flex"
+    assert finding.detail == (
+        "FlexMatrixInverse needs TensorFlow's own kernels on the device, ops.flex is false"
+    )
+
+
+def test_a_custom_op_is_found_unless_the_profile_registers_it() -> None:
+    (finding,) = findings("custom")
+    assert finding.rule == "custom"
+    assert finding.detail == "MatrixInverse is no operator of the runtime and not in ops.custom"
+    assert findings("custom", ops={"custom": ("MatrixInverse",)}) == []
+
+
+def test_dtypes_count_activations_and_weights_but_not_biases_and_shapes() -> None:
+    assert findings("cnn_int8", ops={"dtypes": ("int8",)}) == []
+    found = findings("cnn_float32", ops={"dtypes": ("int8", "int32")})
+    assert {f.rule for f in found} == {"dtype"}
+    assert found[0].detail == "CONV_2D computes on float32, ops.dtypes is int8, int32 (×2)"
+
+
+def with_version(name: str, op: str, version: int) -> Graph:
+    graph = model(name)
+    ops = tuple(replace(o, version=version) if o.name == op else o for o in graph.main.ops)
+    return replace(graph, subgraphs=(replace(graph.main, ops=ops),))
+
+
+# The first three: facts/conversion.md §5 and §2, measured on other files than the table was.
+@pytest.mark.parametrize(
+    ("runtime", "release", "op", "version", "fits"),
+    [
+        ("litert", "1.0.1", "FULLY_CONNECTED", 12, True),
+        ("litert", "1.0.1", "FULLY_CONNECTED", 14, False),
+        ("tflite", "2.14.0", "FULLY_CONNECTED", 12, False),
+        ("tflite", "2.17", "FULLY_CONNECTED", 12, True),
+        ("litert", "2.1.0", "ADD", 6, True),
+        ("litert", "2.0.3", "ADD", 6, False),
+        ("litert", "2.3.0", "CONV_2D", 99, False),
+        ("tflm", "1.0", "CONV_2D", 99, True),
+        ("litert", None, "CONV_2D", 99, True),
+    ],
+)
+def test_op_versions_are_held_against_the_runtime(
+    runtime: str, release: str | None, op: str, version: int, fits: bool
+) -> None:
+    profile = a_profile(runtime={"name": runtime, "version": release})
+    found = check_graph(profile, with_version("cnn_float32", op, version))
+    assert [f.rule for f in found] == ([] if fits else ["version"])
+
+
+def test_an_old_runtime_is_told_what_to_update_to() -> None:
+    profile = a_profile(runtime={"name": "litert", "version": "2.0.3"})
+    (finding,) = check_graph(profile, with_version("cnn_float32", "ADD", 6))
+    assert finding == Finding(
+        "version",
+        "ADD version 6 needs LiteRT 2.1, the profile's runtime is LiteRT 2.0.3",
+        "update the device's runtime to LiteRT 2.1 or newer",
+        op="ADD (op 3)",
+    )
+
+
+def test_cast_7_and_sqrt_2_are_what_litert_1_0_lacks() -> None:
+    """facts/conversion.md §5: LiteRT 1.0.1 refused these two, and took FULLY_CONNECTED 12."""
+    assert LITERT["CAST"][7] > "1.0" and LITERT["SQRT"][2] > "1.0"
+    assert LITERT["FULLY_CONNECTED"][13] == "1.0"
+
+
+def test_the_stamp_of_the_converter_counts_for_tensorflow_lite() -> None:
+    graph = replace(model("cnn_float32"), min_runtime_version="2.17.0")
+    (finding,) = check_graph(a_profile(runtime={"name": "tflite", "version": "2.14.0"}), graph)
+    assert finding.detail == (
+        "was converted for TensorFlow Lite 2.17.0 or newer, the profile's runtime is TensorFlow Lite 2.14.0"
+    )
+    assert check_graph(a_profile(runtime={"name": "litert", "version": "1.0.1"}), graph) == []
+
+
+def test_open_shapes_are_found_for_delegates_that_need_fixed_ones() -> None:
+    (finding,) = findings("cnn_dynamic_batch", runtime={"delegate": "gpu"})
+    assert finding.rule == "shape"
+    assert finding.detail == 'input "image" is [?, 12, 12, 3], the gpu delegate needs fixed shapes'
+    assert findings("cnn_float32", runtime={"delegate": "gpu"}) == []
+
+
+def test_every_rule_has_its_sentence_and_every_finding_a_remedy() -> None:
+    for target in RULES.values():
+        assert resolve(target).__doc__.endswith(".")
+    strict = {
+        "limits": {"model_mib": 1e-4, "memory_mib": 1e-4, "arena_kib": 0.01},
+        "ops": {"allow": (), "deny": (), "flex": False, "custom": (), "dtypes": ()},
+        "runtime": {"name": "litert", "version": "0.9", "delegate": "gpu", "threads": 1},
+    }
+    rules = set()
+    for path in DATA.glob("*.tflite"):
+        for finding in findings(path.stem, **strict):
+            assert finding.detail and finding.remedy and "\n" not in finding.remedy
+            rules.add(finding.rule)
+    assert rules == set(RULES)
+
+
+def test_releases_never_fall_as_versions_rise() -> None:
+    def parts(release: str) -> tuple[int, ...]:
+        return tuple(map(int, release.split(".")))
+
+    for table in (LITERT, TFLITE):
+        for op, releases in table.items():
+            assert list(releases) == sorted(releases), op
+            firsts = [parts(first) for first in releases.values()]
+            assert firsts == sorted(set(firsts)), op
