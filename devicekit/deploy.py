@@ -47,12 +47,14 @@ def deploy(
     closest. Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
-    from devicekit.device.connect import connect
+    from devicekit.device.connect import connect, transport_of
     from devicekit.graph.read import read_graph
     from devicekit.quantize.build import build
 
     model = Path(model)
     target = customized(profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement)
+    if isinstance(device, str):
+        transport_of(device)  # a wrong address is said before the long work
     steps = _Steps()
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):

@@ -1,0 +1,102 @@
+"""Measures one .tflite through LiteRT's Python Interpreter, for models that the shared library refuses.
+
+The same command line and document as board_script.py, which must lie next to it; `lib` is not used. Needs
+ai_edge_litert and numpy, whose 20 MB are part of the base.
+"""
+
+import math
+import os
+import sys
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import board_script  # type: ignore[import-not-found,unused-ignore]
+
+
+class InterpreterRuntime:
+    api = "interpreter"
+
+    def __init__(self, _library: str) -> None:
+        from importlib.metadata import version
+
+        self.version = version("ai-edge-litert")
+
+    def open(self, path: str, threads: int, kernel: str) -> "InterpreterModel":
+        return InterpreterModel(path, threads, kernel)
+
+
+class InterpreterModel:
+    """An interpreter with its tensors: `call(*args)` is one inference."""
+
+    def __init__(self, path: str, threads: int, kernel: str) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        resolver = OpResolverType.AUTO
+        if kernel == "builtin":
+            resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self.interpreter = Interpreter(path, num_threads=threads, experimental_op_resolver_type=resolver)
+            self.interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise board_script.Failure(board_script.REFUSED, str(error)) from error
+        self.inputs = self._ports(self.interpreter.get_input_details(), "inputs")
+        self.args = ()
+
+    @property
+    def outputs(self) -> list[Any]:
+        return self._ports(self.interpreter.get_output_details(), "outputs")
+
+    def call(self) -> int:
+        try:
+            self.interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise board_script.Failure(board_script.INVOKE, str(error)) from error
+        return 0
+
+    def feed(self, index: int, path: str | None) -> None:
+        import numpy as np
+
+        port, detail = self.inputs[index], self.interpreter.get_input_details()[index]
+        if _is_text(detail):  # get_tensor would crash before the strings are set
+            self.interpreter.set_tensor(detail["index"], np.full(port.dims, b"", dtype=object))
+            return
+        data = np.zeros(port.bytes, np.uint8) if path is None else np.fromfile(path, np.uint8)
+        if data.nbytes != port.bytes:
+            words = f"input {port.name} takes {port.bytes} bytes, its file has {data.nbytes}"
+            raise board_script.Failure(board_script.BAD_INPUT, words)
+        self.interpreter.set_tensor(detail["index"], data.view(detail["dtype"]).reshape(port.dims))
+
+    def save(self, index: int, path: str) -> None:
+        value = self.interpreter.get_tensor(self.interpreter.get_output_details()[index]["index"])
+        with open(path, "wb") as file:
+            file.write(value.tobytes())
+
+    def _ports(self, details: list[dict[str, Any]], side: str) -> list[Any]:
+        import numpy as np
+
+        names = self._signature_names(side)
+        ports = []
+        for detail in details:
+            dims = [int(dim) for dim in detail["shape"]]
+            port = board_script.Port(names.get(detail["index"], detail["name"]), detail["name"], -1, dims)
+            if not _is_text(detail):
+                port.bytes = np.dtype(detail["dtype"]).itemsize * math.prod(dims)
+            ports.append(port)
+        return ports
+
+    def _signature_names(self, side: str) -> dict[int, str]:
+        """Returns tensor index -> signature name of the first signature; empty where there is none."""
+        signatures = self.interpreter._get_full_signature_list()
+        for signature in signatures.values():
+            return {int(index): name for name, index in signature[side].items()}
+        return {}
+
+
+def _is_text(detail: dict[str, Any]) -> bool:
+    return issubclass(detail["dtype"], (bytes, str))
+
+
+if __name__ == "__main__":
+    exit_code = board_script.main(sys.argv[1:], InterpreterRuntime)
+    sys.stderr.flush()
+    os._exit(exit_code)

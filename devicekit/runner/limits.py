@@ -1,0 +1,70 @@
+"""The limits of a profile: from its keys to a plan, and from what a run enforced to words."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from devicekit.measurement import Plan
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+
+
+def plan_for(
+    profile: "Profile | None", *, threads: int | None = None, timeout_s: float | None = None
+) -> Plan:
+    """Returns how to measure under the limits of `profile`; without one, on one thread without a limit.
+
+    `threads` and `timeout_s` win over the profile and the default. The process is pinned to as many CPUs as
+    it has threads, no more than the device has cores, no more than this process may use. The profile's threads
+    become fewer where there are fewer CPUs: they would only wait for each other, and the plan notes it.
+    """
+    wanted = threads or (profile.runtime.threads if profile else None) or 1
+    cores = (profile.device.cores if profile else None) or wanted
+    cpus = _first_cpus(min(wanted, cores))
+    memory_mib = profile.limits.memory_mib if profile else None
+    kernel: Literal["xnnpack", "builtin"] = "xnnpack"
+    notes: tuple[str, ...] = ()
+    if profile and profile.runtime.delegate == "none":
+        kernel = "builtin"
+    elif profile and profile.runtime.delegate not in (None, "xnnpack"):
+        notes = (f"the profile's delegate is {profile.runtime.delegate}; this run used xnnpack on the CPU",)
+    if cpus and len(cpus) < wanted and threads is None:
+        plural = "s" if len(cpus) > 1 else ""
+        notes += (f"{len(cpus)} thread{plural}, not {wanted} as in the profile: no more CPUs here",)
+        wanted = len(cpus)
+    return Plan(
+        threads=wanted,
+        memory_bytes=None if memory_mib is None else int(memory_mib * 2**20),
+        cpus=cpus,
+        kernel=kernel,
+        timeout_s=timeout_s or Plan.timeout_s,
+        notes=notes,
+    )
+
+
+def in_words(plan: Plan, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns what a run enforced, and what it could not, from the plan and the document of its script."""
+    threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
+    words = [threads]
+    if plan.memory_bytes is not None:
+        reason = document.get("memory_reason")
+        budget = f"memory {plan.memory_bytes / 2**20:.4g} MiB"
+        words.insert(0, f"{budget} not enforced: {reason}" if reason else f"{budget} (RLIMIT_DATA)")
+    if plan.cpus is None:
+        return tuple(words)
+    reason, cpus = document.get("cpus_reason"), document.get("cpus") or ()
+    if reason or not cpus:
+        words.append(f"CPUs not enforced: {reason or 'this system does not pin processes'}")
+    else:
+        few = f", fewer than {plan.threads} threads" if len(cpus) < plan.threads else ""
+        words.append(f"pinned to {len(cpus)} CPU{'s' if len(cpus) > 1 else ''}{few}")
+    return tuple(words)
+
+
+def _first_cpus(count: int) -> tuple[int, ...] | None:
+    """Returns the first CPUs that this process may use; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    return tuple(sorted(os.sched_getaffinity(0))[:count])

@@ -1,0 +1,105 @@
+"""Inputs to feed and outputs to compare: raw little-endian bytes on the device, numpy arrays here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit.errors import LoadError, WrongOutput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SEED = 0
+# Float outputs may differ by this part of the largest golden value: float32 kernels add up in another order
+# on another machine (facts/native-runner.md: the last digits, x86 against arm64).
+FLOAT_TOLERANCE = 1e-3
+INTEGER_STEPS = 1
+
+
+def read_inputs(model: Path, golden: Path | None) -> dict[str, bytes]:
+    """Returns the bytes of each input: the golden sample's, or random ones within the input's range.
+
+    Strings have no raw bytes: theirs are empty, and no random inputs are made for a model that takes them.
+    Raises LoadError.
+    """
+    import numpy as np
+
+    arrays = _part(golden, "in/") if golden else _random_inputs(model)
+    return {
+        name: b"" if array.dtype.kind in "OSU" else np.ascontiguousarray(array).tobytes()
+        for name, array in arrays.items()
+    }
+
+
+def compare(
+    model: str, golden: Path, *, outputs: Mapping[tuple[str, str], bytes], where: str
+) -> dict[str, Any]:
+    """Returns the largest difference to the golden outputs; `outputs` go by (signature name, tensor name).
+
+    Integers may be one step apart, floats FLOAT_TOLERANCE. Raises WrongOutput, LoadError.
+    """
+    import numpy as np
+
+    expected = _part(golden, "out/")
+    largest = 0.0
+    for name, array in expected.items():
+        data = _output(name, outputs)
+        if data is None or len(data) != array.nbytes:
+            size = "is missing" if data is None else f"has {len(data)} bytes instead of {array.nbytes}"
+            raise WrongOutput(model, where=where, difference=f"an output: {name} {size}")
+        found = np.frombuffer(data, array.dtype).reshape(array.shape)
+        difference = _difference(found, array)
+        if difference > (FLOAT_TOLERANCE if array.dtype.kind in "fc" else INTEGER_STEPS):
+            unit = "of the largest value" if array.dtype.kind in "fc" else "steps"
+            raise WrongOutput(model, where=where, difference=f"{difference:.3g} {unit} (output {name})")
+        largest = max(largest, difference)
+    return {"outputs": len(expected), "max_difference": largest}
+
+
+def _difference(found: "np.ndarray[Any, Any]", expected: "np.ndarray[Any, Any]") -> float:
+    """Returns the largest difference: in steps for integers, relative to the largest value for floats."""
+    import numpy as np
+
+    if not expected.size:
+        return 0.0
+    if expected.dtype.kind not in "fc":
+        return float(np.max(np.abs(found.astype(np.float64) - expected.astype(np.float64))))
+    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
+        return float("inf")
+    finite = np.isfinite(expected)
+    gap, scale = np.abs(found[finite] - expected[finite]), np.abs(expected[finite])
+    return float(np.max(gap, initial=0.0)) / max(float(np.max(scale, initial=0.0)), 1e-12)
+
+
+def _output(name: str, outputs: Mapping[tuple[str, str], bytes]) -> bytes | None:
+    for names, data in outputs.items():
+        if name in names:
+            return data
+    return next(iter(outputs.values())) if len(outputs) == 1 else None
+
+
+def _part(golden: Path, prefix: str) -> "dict[str, np.ndarray[Any, Any]]":
+    import zipfile
+
+    import numpy as np
+
+    try:
+        # Opened here: numpy leaves the file of a broken archive open.
+        with golden.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise LoadError(
+            str(golden), found=f"no golden sample ({error})", expected="an .npz", remedy="build it again"
+        ) from error
+
+
+def _random_inputs(model: Path) -> "dict[str, np.ndarray[Any, Any]]":
+    from devicekit.graph.ranges import random_inputs
+    from devicekit.graph.read import read_graph
+
+    graph = read_graph(model)
+    if any(tensor.dtype in ("string", "resource", "variant") for tensor in graph.input_tensors.values()):
+        return {}
+    batches = {name: max(1, *tensor.shape[:1]) for name, tensor in graph.input_tensors.items()}
+    arrays = random_inputs(graph, max(batches.values(), default=1), SEED)
+    return {name: array[: batches[name]] for name, array in arrays.items()}

@@ -1,0 +1,65 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from devicekit import progress
+from devicekit.device.connect import TRANSPORTS, connect
+from devicekit.device.local import LocalDevice
+from devicekit.errors import Busy, UsageError
+from devicekit.plugins import resolve
+from devicekit.testing import FakeDevice
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.details: list[str] = []
+
+    def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
+        self.details.append(detail)
+
+
+@pytest.mark.parametrize("address", ["host", "auto"])
+def test_this_machine_answers_and_is_closed_at_the_end(address: str) -> None:
+    with connect(None, address) as device:
+        folder = Path(device.run(["pwd"], timeout_s=10).stdout.strip())
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_a_device_passes_through_and_stays_open() -> None:
+    fake = FakeDevice()
+    with connect(None, fake) as device:
+        assert device is fake
+    assert not fake.is_closed
+
+
+def test_an_unknown_kind_of_address_names_those_known() -> None:
+    with pytest.raises(UsageError) as caught, connect(None, "usb:7"):
+        pass
+    assert caught.value.message == 'no transport for the address "usb:7"'
+    assert caught.value.remedy.startswith("name a device as one of: auto, host")
+
+
+def test_every_transport_of_the_table_exists() -> None:
+    assert resolve(TRANSPORTS["host"]) is LocalDevice
+    assert all(callable(resolve(target)) for target in TRANSPORTS.values())
+
+
+def test_a_second_run_waits_says_so_and_then_is_told_who_holds_the_device() -> None:
+    watcher = Watcher()
+    token = progress.current.set(watcher)
+    try:
+        with connect(None, "host"), pytest.raises(Busy) as caught, connect(None, "host", wait_s=0.1):
+            pass
+    finally:
+        progress.current.reset(token)
+    assert caught.value.message == f"host is in use by process {os.getpid()}"
+    assert watcher.details == [f"waiting for host, in use by process {os.getpid()}"]
+
+
+def test_the_lock_is_free_again_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), connect(None, "host"):
+        raise ZeroDivisionError
+    with connect(None, "host", wait_s=0) as device:
+        assert device.describe().address == "host"

@@ -1,0 +1,225 @@
+"""The script runner: really on this host, and on devices that misbehave."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from devicekit.device.local import LocalDevice
+from devicekit.device.seam import Completed
+from devicekit.digest import sha256_file
+from devicekit.errors import Lost, MeasurementError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput
+from devicekit.measurement import Plan
+from devicekit.runner.script import RUNNERS, RunnableModel, ScriptRunner, measure_model
+from devicekit.testing import FAKE_FACTS, FakeDevice, warmup_model, write_dense_model, write_string_model
+
+QUICK = Plan(warmup_runs=1, warmup_s=0, min_runs=20, min_s=0, timeout_s=60)
+
+
+@pytest.fixture
+def host() -> Iterator[LocalDevice]:
+    device = LocalDevice()
+    yield device
+    device.close()
+
+
+def runnable(path: Path, golden: Path | None = None) -> RunnableModel:
+    return RunnableModel(path, sha256_file(path), golden)
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    """One sample of the warm-up model, with the Interpreter's outputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(warmup_model()))
+    x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
+    outputs = interpreter.get_signature_runner()(x=x)
+    np.savez(tmp_path / "golden.npz", **{"in/x": x, "out/y": outputs["y"]})
+    return tmp_path / "golden.npz"
+
+
+def test_a_measurement_says_what_ran_how_and_under_which_limits(host: LocalDevice, golden: Path) -> None:
+    plan = replace(QUICK, memory_bytes=32 * 2**20, cpus=(0,))
+    model = runnable(warmup_model(), golden)
+    found = measure_model(host, model, plan)
+    assert (found.evidence, found.runner, found.device) == ("simulated", "script", "host")
+    assert found.runtime_version == host.describe().runtime_version
+    assert (found.model, found.model_sha256) == ("warmup.tflite", model.sha256)
+    assert found.limits == ("memory 32 MiB (RLIMIT_DATA)", "1 thread", "pinned to 1 CPU")
+    assert found.latency.count == 20
+    assert found.latency.first_us and found.latency.init_us and found.latency.init_us > 0
+    assert found.conditions["verified"] == {"outputs": 1, "max_difference": 0.0}
+    assert found.conditions["before"]["load_average"] >= 0
+    assert found.conditions["after"]["load_average"] >= 0
+    assert found.notes == ()
+
+
+def test_must_have_and_peak_are_growth_over_the_runtime(host: LocalDevice, tmp_path: Path) -> None:
+    model = write_dense_model(tmp_path / "m.tflite", inputs=2048, outputs=1024)
+    memory = measure_model(host, runnable(model), QUICK).memory
+    packed = 8 * 2**20
+    assert memory.must_have_bytes is not None and packed <= memory.must_have_bytes <= 1.1 * packed
+    assert memory.peak_rss_bytes is not None and memory.peak_rss_bytes >= packed + model.stat().st_size
+    assert memory.base_bytes is not None and memory.base_bytes <= 20 * 2**20
+
+
+def test_more_memory_than_the_limit_is_told_with_the_need(host: LocalDevice, tmp_path: Path) -> None:
+    model = write_dense_model(tmp_path / "big.tflite", inputs=4096, outputs=2048)  # 32 MiB packed
+    with pytest.raises(OutOfMemory) as caught:
+        measure_model(host, runnable(model), replace(QUICK, memory_bytes=8 * 2**20))
+    assert caught.value.message == (
+        "big.tflite needs 32.1 MiB, the limit is 8 MiB (during the first inference)"
+    )
+    assert caught.value.limit_bytes == 8 * 2**20
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 2**16, 2**20, 6 * 2**20])
+def test_no_limit_is_too_tight_to_be_told_from_a_crash(
+    host: LocalDevice, tmp_path: Path, memory_bytes: int
+) -> None:
+    model = write_dense_model(tmp_path / "m.tflite", inputs=2048, outputs=1024)
+    with pytest.raises(OutOfMemory, match=r"m\.tflite needs 8\.\d MiB, the limit is"):
+        measure_model(host, runnable(model), replace(QUICK, memory_bytes=memory_bytes))
+
+
+def test_what_the_library_refuses_runs_in_the_interpreter_and_says_so(
+    host: LocalDevice, tmp_path: Path
+) -> None:
+    found = measure_model(host, runnable(write_string_model(tmp_path / "s.tflite")), QUICK)
+    assert (found.runner, found.latency.count) == ("interpreter", 20)
+    assert found.notes[0].startswith("run by the Python Interpreter, for LiteRtCreateManagedTensorBuffer")
+    assert found.notes[1] == "its inputs were zeros and empty strings"
+
+
+def test_a_refused_model_keeps_the_librarys_reason_under_a_limit_too(
+    host: LocalDevice, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.tflite"
+    data = bytearray(warmup_model().read_bytes())
+    data[0:4] = b"\xff\xff\xff\x7f"  # the root's offset
+    broken.write_bytes(data)
+    np.savez(tmp_path / "g.npz", **{"in/x": np.zeros((1, 8), np.float32)})
+    with pytest.raises(MeasurementError, match=r"broken\.tflite does not run on host: LiteRt.* fails"):
+        measure_model(host, runnable(broken, tmp_path / "g.npz"), replace(QUICK, memory_bytes=64 * 2**20))
+
+
+def test_a_model_without_signature_goes_by_tensor_names(host: LocalDevice, tmp_path: Path) -> None:
+    model = write_dense_model(tmp_path / "m.tflite", has_signature=False)
+    assert measure_model(host, runnable(model), QUICK).runner == "script"
+
+
+def test_two_threads_compute_the_same_as_one(host: LocalDevice, golden: Path) -> None:
+    found = measure_model(host, runnable(warmup_model(), golden), replace(QUICK, threads=2))
+    assert (found.threads, found.conditions["verified"]["max_difference"]) == (2, 0.0)
+
+
+def test_builtin_kernels_need_no_packed_copy(host: LocalDevice, tmp_path: Path) -> None:
+    model = write_dense_model(tmp_path / "m.tflite", inputs=2048, outputs=1024)
+    memory = measure_model(host, runnable(model), replace(QUICK, kernel="builtin")).memory
+    assert memory.must_have_bytes is not None and memory.must_have_bytes < 2**20
+
+
+def test_other_outputs_than_golden_are_no_measurement(host: LocalDevice, golden: Path) -> None:
+    with np.load(golden) as file:
+        arrays = dict(file)
+    arrays["out/y"] = arrays["out/y"] + 1
+    np.savez(golden, **arrays)
+    with pytest.raises(WrongOutput, match=r"warmup\.tflite: outputs on host differ from the host's by"):
+        measure_model(host, runnable(warmup_model(), golden), QUICK)
+
+
+def test_a_run_that_takes_too_long_is_ended(host: LocalDevice, tmp_path: Path) -> None:
+    slow = runnable(write_dense_model(tmp_path / "slow.tflite", inputs=2048, outputs=1024))
+    with pytest.raises(TimedOut, match=r"slow\.tflite: the repeats took more than 3 s"):
+        measure_model(host, slow, replace(QUICK, min_s=60, max_s=60, max_runs=10**6, timeout_s=3))
+
+
+def test_a_crash_of_the_runtime_is_told_with_its_phase() -> None:
+    with pytest.raises(MeasurementError) as caught:
+        measure_model(FakeDevice(fault="crash"), runnable(warmup_model()), QUICK)
+    assert caught.value.message == (
+        "warmup.tflite does not run on fake:1: the runtime crashed (SIGSEGV) (during loading the model)"
+    )
+
+
+def answering(**answer: Any) -> FakeDevice:
+    def run(argv: Sequence[str]) -> Completed | None:
+        return Completed(**answer) if "sha256" not in argv else None
+
+    return FakeDevice(run=run)
+
+
+def test_a_kill_by_the_system_is_out_of_memory() -> None:
+    device = answering(exit_code=137, stdout="", stderr="phase init\n")
+    with pytest.raises(OutOfMemory, match=r"needs more than 1024 MiB \(during loading the model\)"):
+        measure_model(device, runnable(warmup_model()), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "found"),
+    [
+        ("", "", "'nothing' instead of its document"),
+        ("", "python3: not found", "'python3: not found' instead of its document"),
+        ("{}", "", "its document lacks mem_base, mem_end, ns, outputs"),
+        ('{"error": "x", "phase": "tea"}', "", "unknown phase 'tea'"),
+        ('{"ns": [], "outputs": [], "mem_base": {}, "mem_end": {}}', "", "lacks a sample"),
+    ],
+)
+def test_what_is_no_document_is_told(stdout: str, stderr: str, found: str) -> None:
+    with pytest.raises(UnreadableOutput) as caught:
+        measure_model(answering(exit_code=0, stdout=stdout, stderr=stderr), runnable(warmup_model()), QUICK)
+    assert found in caught.value.message
+
+
+def test_a_lost_device_stays_lost() -> None:
+    with pytest.raises(Lost):
+        measure_model(FakeDevice(fault="lost"), runnable(warmup_model()), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("python", "fake:1 has no Python"), ("runtime_library", "fake:1 has no LiteRT's shared library")],
+)
+def test_a_device_that_cannot_run_the_script_is_told(missing: str, message: str) -> None:
+    facts = replace(FAKE_FACTS, **{missing: None})
+    with pytest.raises(MeasurementError) as caught:
+        measure_model(FakeDevice(facts), runnable(warmup_model()), QUICK)
+    assert caught.value.message == message
+
+
+def test_prepare_sends_nothing_twice() -> None:
+    device, runner = FakeDevice(), ScriptRunner()
+    runner.prepare(device, runnable(warmup_model()))
+    assert device.pushed == ["board_script.py", "warmup.tflite", "in0.bin", "model.tflite"]
+    runner.prepare(device, runnable(warmup_model()))
+    assert device.pushed[4:] == ["board_script.py"]
+
+
+def test_push_resends_when_only_the_bytes_differ(tmp_path: Path) -> None:
+    device, runner = FakeDevice(), ScriptRunner()
+    for seed in (1, 2):  # the same name and size
+        runner.prepare(device, runnable(write_dense_model(tmp_path / "m.tflite", seed=seed)))
+    assert device.pushed.count("model.tflite") == 2
+    assert device.files["model.tflite"] == (tmp_path / "m.tflite").read_bytes()
+
+
+def test_pinning_is_left_out_on_other_machines() -> None:
+    device = FakeDevice()
+    found = measure_model(device, runnable(warmup_model()), replace(QUICK, cpus=(0, 1)))
+    assert "cpus=" in device.commands[-1]
+    assert found.limits == ("1 thread",)
+
+
+def test_the_script_runs_without_site_packages_and_environment(host: LocalDevice) -> None:
+    device = FakeDevice(replace(FAKE_FACTS, python=sys.executable))
+    measure_model(device, runnable(warmup_model()), QUICK)
+    assert device.commands[-1][:5] == (sys.executable, "-I", "-S", "-B", "board_script.py")
+
+
+def test_every_runner_of_the_table_exists() -> None:
+    assert RUNNERS == {"script": "devicekit.runner.script:ScriptRunner"}
