@@ -1,0 +1,290 @@
+"""Finds profiles by name or path, follows `extends`, and loads them.
+
+Listing needs no pydantic (0.15 s to import here); it is imported where a profile is validated.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit.errors import Problem, ProfileError
+from devicekit.profile.files import (
+    NAME,
+    SCHEMA,
+    ProfileFile,
+    find,
+    library,
+    library_names,
+    profile_names,
+    profile_path,
+    read,
+    shown,
+)
+from devicekit.profile.label import runtime_label
+from devicekit.text import nearest
+
+if TYPE_CHECKING:
+    from devicekit.profile.problems import Loc
+    from devicekit.profile.schema import Profile
+
+__all__ = [
+    "ProfileRow",
+    "check_profile_file",
+    "list_profiles",
+    "load_profile",
+    "merge",
+    "origins",
+    "profile_names",
+    "profile_path",
+]
+
+MAX_CHAIN = 16  # files that extend each other
+MAX_PROBLEMS = 50  # shown at once
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """One line of `devicekit profile list`; None where the profile has no such fact."""
+
+    name: str
+    title: str | None
+    kind: str
+    soc: str | None
+    ram_mib: int | None
+    runtime: str
+    model_mib: float
+    memory_mib: float
+    latency_ms: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A file and what it extends, its own first. `broken`: why the last one's `extends` leads nowhere."""
+
+    files: tuple[ProfileFile, ...]
+    broken: Problem | None
+
+    def values(self) -> Table:
+        """Returns the tables of all files in one, own keys winning."""
+        values: Table = {}
+        for file in reversed(self.files):
+            values = _inherit(values, file.data)
+        return values
+
+    def owner(self, loc: "Loc") -> ProfileFile:
+        """Returns the file that sets `loc`; the first one for a key that is missing in all."""
+        return next((file for file in self.files if _sets(file.data, loc)), self.files[0])
+
+
+def load_profile(name_or_path: "str | Path") -> "Profile":
+    """Returns the profile of that name in the library, or in that file, with `extends` resolved.
+
+    What ends in .toml or has a separator is a path. Raises UnknownProfile, and ProfileError with every
+    problem of a file: of the base first, as what extends it cannot be right before.
+    """
+    chain = _follow(*find(name_or_path))
+    profile, mistakes = _validate(chain)
+    problems = [*_file_problems(chain), *mistakes]
+    for file in reversed(chain.files):
+        _raise_if(file, [problem for owner, problem in problems if owner is file])
+    assert profile is not None  # without a profile there are mistakes
+    return profile
+
+
+def check_profile_file(path: Path) -> "Profile":
+    """Returns the profile in that file. Raises ProfileError with every problem of it."""
+    return load_profile(Path(path))
+
+
+def list_profiles() -> list[ProfileRow]:
+    """Returns one row per shipped profile of a device, sorted by name, without validating them."""
+    return [_row(name) for name in profile_names()]
+
+
+def origins(profile: "Profile") -> dict[str, tuple[Any, str]]:
+    """Returns dotted key -> (value, the file that set it or "default"), for every key that has a value."""
+    chain = _follow(profile.path, str(profile.path))
+    names = {path: file.path.name for file in reversed(chain.files) for path in _leaves(file.data)}
+    shown = profile.model_dump(by_alias=True, exclude={"name", "path", "files", "sha256", "sources"})
+    return {
+        ".".join(path): (value, names.get(path, "default"))
+        for path, value in _leaves(shown).items()
+        if value is not None
+    }
+
+
+def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> Table:
+    """Returns `base` with the keys of `own` winning. Tables merge key by key; lists are replaced."""
+    merged = dict(base)
+    for key, value in own.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _inherit(base: Table, own: Table) -> Table:
+    """Returns the merged tables, without sources that speak of a value which `own` replaces."""
+    replaced = {".".join(path) for path in _leaves(own)}
+    kept = {key: source for key, source in _sources(base).items() if key not in replaced}
+    return merge({**base, "sources": kept} if kept else _without(base, "sources"), own)
+
+
+def _follow(path: Path, shown: str) -> _Chain:
+    """Returns the file and all that it extends. Raises ProfileError where one of them cannot be read."""
+    files = [read(path, shown)]
+    while "extends" in files[-1].data and not files[-1].is_newer:
+        base, problem = _base(files)
+        if base is None:
+            return _Chain(tuple(files), problem)
+        beside = base.parent == files[-1].path.parent
+        files.append(read(base, str(Path(files[-1].shown).with_name(base.name)) if beside else base.name))
+    return _Chain(tuple(files), None)
+
+
+def _base(files: Sequence[ProfileFile]) -> tuple[Path | None, Problem | None]:
+    """Returns the file that the last of `files` extends, or why there is none."""
+    last = files[-1]
+    name = last.data["extends"]
+    if not isinstance(name, str):
+        return None, Problem("extends", f"is {shown(name)}", "must be the name of a profile")
+    base = _base_path(name, last.path.parent)
+    if base is None:
+        beside = [path.name for path in sorted(last.path.parent.glob("*.toml"))[:1000]]
+        expected = "must be a profile of the library, or a .toml file in the same directory"
+        guess = nearest(name, [*library_names(), *beside]) if _is_inside(name) else None
+        return None, Problem("extends", f"is {shown(name)}", expected, guess)
+    trail = [file.path.name for file in files] + [base.name]
+    if base.resolve() in [file.path.resolve() for file in files]:
+        return None, Problem("extends", f"runs in a circle: {' → '.join(trail)}", "must end at a base")
+    if len(files) >= MAX_CHAIN:
+        return None, Problem("extends", f"is file {len(trail)} in a row", f"at most {MAX_CHAIN} may follow")
+    return base, None
+
+
+def _base_path(name: str, directory: Path) -> Path | None:
+    """Returns the file that `extends` names; None if there is none, or the name leads elsewhere."""
+    if not _is_inside(name):
+        return None
+    path = directory / name if name.endswith(".toml") else library() / f"{name}.toml"
+    return path if path.is_file() else None
+
+
+def _is_inside(name: str) -> bool:
+    return NAME.fullmatch(name) is not None
+
+
+def _file_problems(chain: _Chain) -> Iterator[tuple[ProfileFile, Problem]]:
+    """Yields what each file has for itself: `schema`, `extends`, keys that are not for files.
+
+    Raises ProfileError where a file is written for a newer kit: nothing else of it can be judged.
+    """
+    from devicekit.profile.problems import judge_place, judge_schema
+
+    for file in chain.files:
+        problem = judge_schema(file.data)
+        if problem and file.is_newer:
+            raise ProfileError(file.shown, [problem], remedy="update devicekit, run it again")
+        if problem:
+            yield file, problem
+        yield from ((file, problem) for problem in judge_place(file.data))
+    if chain.broken:
+        yield chain.files[-1], chain.broken
+
+
+def _validate(chain: _Chain) -> "tuple[Profile | None, list[tuple[ProfileFile, Problem]]]":
+    """Returns the profile, None where its values make none, and what is wrong with them."""
+    from pydantic import ValidationError
+
+    from devicekit.profile.problems import judge_together, worded
+    from devicekit.profile.schema import Profile
+
+    own, values = chain.files[0], chain.values()
+    digests = "\n".join(file.sha256 for file in chain.files)
+    place = {
+        "schema": SCHEMA,
+        "extends": own.data.get("extends"),
+        "name": own.name,
+        "path": own.path,
+        "files": tuple(file.path.name for file in chain.files),
+        "sha256": hashlib.sha256(digests.encode()).hexdigest(),
+    }
+    profile = None
+    mistakes = list(judge_together(values))
+    try:
+        profile = Profile.model_validate({**values, **place})
+    except ValidationError as error:
+        mistakes = [*worded(error), *mistakes]
+    if chain.broken:  # what the base would have given is no mistake of this file
+        mistakes = [(loc, problem) for loc, problem in mistakes if problem.found != "is missing"]
+    return profile, [(chain.owner(loc), problem) for loc, problem in mistakes]
+
+
+def _raise_if(file: ProfileFile, problems: list[Problem]) -> None:
+    if len(problems) > MAX_PROBLEMS:
+        more = Problem("", f"{len(problems) - MAX_PROBLEMS} more problems", "")
+        problems = [*problems[:MAX_PROBLEMS], more]
+    if problems:
+        raise ProfileError(file.shown, problems, remedy=file.remedy)
+
+
+def _row(name: str) -> ProfileRow:
+    values = _follow(*find(name)).values()
+    try:
+        device, runtime, limits = values["device"], values["runtime"], values["limits"]
+        label = runtime_label(
+            runtime["name"],
+            runtime.get("version"),
+            delegate=runtime["delegate"],
+            threads=runtime.get("threads", 1),
+        )
+        return ProfileRow(
+            name=name,
+            title=values.get("title"),
+            kind=device["kind"],
+            soc=device.get("soc"),
+            ram_mib=device.get("ram_mib"),
+            runtime=label,
+            model_mib=limits["model_mib"],
+            memory_mib=limits["memory_mib"],
+            latency_ms=limits.get("latency_ms"),
+        )
+    except (KeyError, TypeError, AttributeError):
+        load_profile(name)  # says what is wrong with it
+        raise
+
+
+def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Returns every value that is no table, by its path. Sources, whose keys are paths, are left out."""
+    leaves: dict[tuple[str, ...], Any] = {}
+    for key, value in table.items():
+        if (*path, key) == ("sources",):
+            continue
+        leaves |= _leaves(value, (*path, key)) if isinstance(value, dict) else {(*path, key): value}
+    return leaves
+
+
+def _sources(table: Table) -> Table:
+    value = table.get("sources")
+    return value if isinstance(value, dict) else {}
+
+
+def _without(table: Table, key: str) -> Table:
+    return {name: value for name, value in table.items() if name != key}
+
+
+def _sets(table: Any, loc: "Loc") -> bool:
+    """Returns whether `table` has a value at `loc`, list positions aside."""
+    for part in loc:
+        if isinstance(part, int):
+            return True
+        if not isinstance(table, dict) or part not in table:
+            return False
+        table = table[part]
+    return True

@@ -1,0 +1,154 @@
+"""The keys of a profile, schema version 1: what a target device, with its runtime, can hold and run.
+
+Each description names its unit; the reference of keys is generated from them. Unknown keys are errors. A fact
+that nobody gave is None, never a guess. Version history (`schema` on the first line of every file)
+    1   first version
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+
+from devicekit.profile.label import runtime_label
+
+Kind = Literal["android", "linux", "microcontroller"]
+RuntimeName = Literal["litert", "tflite", "tflm"]
+Delegate = Literal["xnnpack", "none", "gpu", "nnapi", "edgetpu"]
+Preference = Literal["latency", "size", "quality"]
+# numpy's names, and those that the .tflite schema adds (graph.model.Tensor.dtype).
+Dtype = Literal[
+    "float16", "float32", "float64", "bfloat16", "int2", "int4", "int8", "int16", "int32", "int64",
+    "uint4", "uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128",
+    "string", "resource", "variant",
+]  # fmt: skip
+# A whole number stays one, so that it reads as it was written: 64, not 64.0.
+Number = Annotated[float, AfterValidator(lambda value: int(value) if value.is_integer() else value)]
+Text = Annotated[str, Field(min_length=1)]
+# TOML's lists arrive as Python lists, which strict mode would not take for a tuple.
+Texts = Annotated[tuple[Text, ...], Strict(False)]
+SomeTexts = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)]
+OpNames = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ...], Strict(False)]
+Dtypes = Annotated[tuple[Dtype, ...], Strict(False)]
+
+
+class Table(BaseModel):
+    """A TOML table: immutable, unknown keys refused, no silent conversion ("4" is no number)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Device(Table):
+    """The hardware."""
+
+    kind: Kind = Field(description="What it is: it decides transport and rules.")
+    soc: Text | None = Field(None, description="System on chip, as its maker calls it.")
+    abi: Text | None = Field(
+        None, description="Instruction set: `ro.product.cpu.abi` on Android, `uname -m` on Linux."
+    )
+    cores: int | None = Field(None, gt=0, le=1024, description="CPU cores, count.")
+    ram_mib: int | None = Field(None, gt=0, description="RAM as sold, in MiB.")
+
+
+class Match(Table):
+    """How an attached device is recognised: every key given must match, by one of its values."""
+
+    adb_model: SomeTexts | None = Field(None, description="Android: `getprop ro.product.model`, equal.")
+    adb_soc: SomeTexts | None = Field(None, description="Android: `getprop ro.soc.model`, equal.")
+    adb_abi: SomeTexts | None = Field(None, description="Android: `getprop ro.product.cpu.abi`, equal.")
+    device_tree_model: SomeTexts | None = Field(
+        None, description="Linux: start of `/proc/device-tree/model` (revisions follow the name)."
+    )
+    machine: SomeTexts | None = Field(None, description="Linux: `uname -m`, equal.")
+
+
+class Runtime(Table):
+    """What runs the .tflite there. The same device with another runtime is another profile."""
+
+    name: RuntimeName = Field(description="Runtime.")
+    version: Text | None = Field(None, description="Release of the runtime, such as 2.3.0.")
+    delegate: Delegate = Field(description="What computes: xnnpack, or none for the built-in kernels.")
+    threads: int = Field(1, gt=0, le=1024, description="CPU threads, count.")
+
+    @property
+    def label(self) -> str:
+        """Returns "LiteRT 2.3.0 CPU ×4"."""
+        return runtime_label(self.name, self.version, delegate=self.delegate, threads=self.threads)
+
+
+class Limits(Table):
+    """Budgets: what one model may take there."""
+
+    model_mib: Number = Field(gt=0, description="Size of the .tflite file, at most, in MiB.")
+    memory_mib: Number = Field(
+        gt=0, description="Must-have memory (anonymous, which nothing can reclaim), at most, in MiB."
+    )
+    latency_ms: Number | None = Field(
+        None, gt=0, description="Median latency of one inference on the device, at most, in ms."
+    )
+    arena_kib: int | None = Field(
+        None, gt=0, description="Tensor arena of a microcontroller, at most, in KiB."
+    )
+
+
+class Ops(Table):
+    """Which operators, by their names in the .tflite schema, the runtime takes."""
+
+    allow: OpNames | None = Field(None, description="Only these operators; absent: all that are not denied.")
+    deny: OpNames = Field((), description="Never these operators.")
+    flex: bool = Field(False, description="Whether the runtime carries TensorFlow's own (Flex) operators.")
+    custom: Texts = Field((), description="Custom operators that are registered there.")
+    dtypes: Dtypes | None = Field(None, description="Only these tensor types; absent: all.")
+
+
+class Quality(Table):
+    """How far a quantized model may be from the float one, on evaluation data."""
+
+    min_cosine: float = Field(0.98, ge=0, le=1, description="Cosine similarity of the outputs, at least.")
+    min_top1_agreement: float = Field(
+        0.98, ge=0, le=1, description="Share of samples with the same top class, 0..1, at least."
+    )
+
+
+class Recipes(Table):
+    """How to make the model fit."""
+
+    try_: SomeTexts = Field(
+        ("float32", "float16", "dynamic_int8", "int8"),
+        alias="try",
+        description="Recipes to build, in this order.",
+    )
+    prefer: Preference = Field("latency", description="What decides between candidates that all fit.")
+
+
+class Profile(Table):
+    """A profile, its `extends` resolved. `name`, `path`, `files` and `sha256` come from where it was read."""
+
+    schema_version: Literal[1] = Field(alias="schema", description="Version of these keys, on top of a file.")
+    title: Text | None = Field(None, description="The device's name for people.")
+    extends: Text | None = Field(
+        None, description="The profile that gives what this file does not: a name, or a .toml next to it."
+    )
+    device: Device
+    match: Match = Match.model_construct()
+    runtime: Runtime
+    limits: Limits
+    ops: Ops = Ops.model_construct()
+    quality: Quality = Quality.model_construct()
+    recipes: Recipes = Recipes.model_construct()
+    sources: dict[str, Text] = Field(
+        {}, description='Dotted key -> where its value comes from; "assumption: …" where nobody measured.'
+    )
+
+    name: str = Field(description="The file's name without .toml.")
+    path: Path = Field(description="The file.")
+    files: tuple[str, ...] = Field(description="Names of the files it was resolved from, its own first.")
+    sha256: str = Field(description="SHA-256 over all these files, in hex.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the profile JSON-ready, keys as in the TOML file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+# Set by the reader, never by a file.
+READ_FROM_PLACE = ("name", "path", "files", "sha256")
