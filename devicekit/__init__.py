@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class _Lazy:
     """A public name that is imported when it is used.
 
-    It is a data descriptor, so it wins over a submodule of the same name (`deploy`, `convert`), which importing
-    would otherwise put in its place.
+    It is a data descriptor, so it wins over a submodule of the same name (`deploy`, `convert`), which
+    importing would otherwise put in its place.
     """
 
     def __init__(self, target: str) -> None:

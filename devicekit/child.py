@@ -180,12 +180,25 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
+# What libraries print when they run into the limit: C++, Python, the loader, OpenBLAS, TensorFlow's threads.
+# Seen with limits of 20 to 450 MiB on a conversion (TensorFlow 2.21, November 2026).
+_OUT_OF_MEMORY = (
+    "bad_alloc",
+    "MemoryError",
+    "Cannot allocate memory",
+    "failed to map segment",
+    "Memory allocation still failed",
+    "creation via pthread_create() failed",
+    "mmap error: 12",
+)
+
+
 def _failure(
     code: int, timed_out: bool, timeout_s: float, memory_bytes: int | None, tail: str
 ) -> ChildFailed:
     if timed_out:
         return ChildFailed("timed out", f"no progress for {timeout_s:g} s", tail)
-    if memory_bytes and ("bad_alloc" in tail or "MemoryError" in tail or "Cannot allocate memory" in tail):
+    if memory_bytes and any(words in tail for words in _OUT_OF_MEMORY):
         return ChildFailed("out of memory", _memory_detail(memory_bytes), tail)
     if code < 0:
         return ChildFailed("crashed", f"crashed ({signal.Signals(-code).name})", tail)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from devicekit import fit, output, progress
 from devicekit.check.finding import Finding
 from devicekit.deployment import Conversion, Deployment, model_name
-from devicekit.errors import LoadError, MeasurementError, OutOfMemory
+from devicekit.errors import ConvertError, LoadError, MeasurementError, OutOfMemory
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan
 
@@ -107,11 +107,12 @@ def convert(
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
 
     With neither, float32. Nothing is measured: where the profile prefers latency, the smallest file that
-    keeps its rules wins. Raises as `deploy` does, and DoesNotFit where no recipe keeps the profile.
+    keeps its rules wins. Where nothing fits, `chosen` is None and nothing is written.
+    Raises as `deploy` does, and ConvertError where `recipe` is named for a model that is quantized already.
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.build import build
+    from devicekit.quantize.build import ORIGINAL, build
     from devicekit.quantize.recipes import known_recipe
 
     model = Path(model)
@@ -128,6 +129,12 @@ def convert(
             out_dir=place.scratch,
             timeout_s=timeout_s,
         )
+        if recipe and [one.recipe for one in built.candidates] == [ORIGINAL]:
+            raise ConvertError(
+                str(model),
+                found=f"it is quantized already, {recipe} needs the float model",
+                remedy="give the model that it was quantized from",
+            )
         candidates = fit.choose(
             fit.screen(target, built.candidates), target.recipes.prefer if target else "size"
         )

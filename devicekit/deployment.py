@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit import __version__, fit
-from devicekit.errors import DoesNotFit
+from devicekit.errors import ConvertError, DoesNotFit, ModelError
 from devicekit.fit import Candidate
 
 if TYPE_CHECKING:
@@ -57,13 +57,17 @@ class Conversion:
         return "fits" if self.chosen else "does not fit"
 
     @property
-    def error(self) -> DoesNotFit | None:
+    def error(self) -> ModelError | None:
         """Returns why nothing was chosen; None where something was."""
         if self.chosen:
             return None
+        if self.profile is None:
+            [candidate] = self.candidates
+            found = "; ".join(finding.detail for finding in candidate.findings)
+            remedy = candidate.findings[0].remedy
+            return ConvertError(self.model.name, found=f"as {candidate.recipe}: {found}", remedy=remedy)
         miss, remedy = fit.nearest_miss(self.candidates)
-        target = self.profile.name if self.profile else "any recipe"
-        return DoesNotFit(self.model.name, target, nearest_miss=miss, remedy=remedy)
+        return DoesNotFit(self.model.name, self.profile.name, nearest_miss=miss, remedy=remedy)
 
     def to_json(self) -> dict[str, Any]:
         chosen, profile, source = self.chosen, self.profile, self.source

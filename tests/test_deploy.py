@@ -10,7 +10,7 @@ import pytest
 import devicekit
 from devicekit.deployment import model_name
 from devicekit.document import dumps
-from devicekit.errors import Lost, RecipeError, UsageError
+from devicekit.errors import ConvertError, Lost, RecipeError, UsageError
 from devicekit.testing import FakeDevice
 
 FAST = ["float32", "dynamic_int8", "int8"]
@@ -169,6 +169,25 @@ def test_the_name_of_a_model(name: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.mkdir() if name.startswith("saved") else path.touch()
     assert model_name(path) == expected
+
+
+def test_convert_refuses_a_recipe_for_a_model_that_is_quantized_already(data: Path, tmp_path: Path) -> None:
+    quantized = tmp_path / "small.tflite"
+    devicekit.convert(data / "digits.float32.tflite", recipe="dynamic_int8", path=quantized)
+    with pytest.raises(ConvertError, match="it is quantized already, int8 needs the float model"):
+        devicekit.convert(quantized, recipe="int8", path=tmp_path / "smaller.tflite")
+    kept = devicekit.convert(quantized, path=tmp_path / "copy.tflite")
+    assert kept.chosen is not None and kept.chosen.recipe == "original"
+    assert (tmp_path / "copy.tflite").read_bytes() == quantized.read_bytes()
+
+
+def test_convert_says_why_a_recipe_cannot_be_built(data: Path, tmp_path: Path) -> None:
+    conversion = devicekit.convert(
+        data / "tflite" / "lstm.tflite", recipe="int16x8", path=tmp_path / "lstm.tflite"
+    )
+    assert conversion.chosen is None and not (tmp_path / "lstm.tflite").exists()
+    assert isinstance(conversion.error, ConvertError)
+    assert "as int16x8: " in conversion.error.message
 
 
 @pytest.mark.slow

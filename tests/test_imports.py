@@ -74,7 +74,8 @@ def test_the_converting_parent_never_loads_tensorflow() -> None:
     "before", ["", "import devicekit.deploy, devicekit.convert.source, devicekit.inspect"]
 )
 def test_the_public_names_are_functions_whatever_was_imported_before(before: str) -> None:
-    code = f"{before}\nimport devicekit; print([type(getattr(devicekit, n)).__name__ for n in devicekit.__all__[1:]])"
+    names = "[type(getattr(devicekit, n)).__name__ for n in devicekit.__all__[1:]]"
+    code = f"{before}\nimport devicekit; print({names})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == str(["function"] * 6)
 

@@ -17,8 +17,9 @@ def plan_for(
     """Returns how to measure under the limits of `profile`; without one, on one thread without a limit.
 
     `threads` and `timeout_s` win over the profile and the default. The process is pinned to as many CPUs as
-    it has threads, no more than the device has cores, no more than this process may use. The profile's threads
-    become fewer where there are fewer CPUs: they would only wait for each other, and the plan notes it.
+    it has threads, no more than the device has cores, no more than this process may use. The profile's
+    threads become fewer where there are fewer CPUs: they would only wait for each other, and the plan notes
+    it.
     """
     wanted = threads or (profile.runtime.threads if profile else None) or 1
     cores = (profile.device.cores if profile else None) or wanted

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from devicekit.fit import WHY, Candidate
+from devicekit.fit import WHY, Candidate, Prefer
 from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
@@ -91,14 +91,13 @@ def _step_rows(conversion: "Conversion", seconds: "Any") -> list[tuple[str, str]
     source, data = conversion.source, conversion.data
     rows = []
     if source.max_difference is not None:
-        origin = " (cached)" if source.cached else ""
-        rows.append(
-            (
-                "convert",
-                f"float32 .tflite, {fmt.size(conversion.graph.size_bytes)}, equal to Keras "
-                f"(max difference {source.max_difference:.0e}){origin}{_took(seconds, 'convert')}",
-            )
+        difference = (
+            f"max difference {source.max_difference:.0e}" if source.max_difference else "no difference"
         )
+        size = fmt.size(conversion.graph.size_bytes)
+        origin = ", from the cache" if source.cached else ""
+        took = _took(seconds, "convert")
+        rows.append(("convert", f"float32 .tflite, {size}, equal to Keras ({difference}){origin}{took}"))
     built = fmt.plural(len(conversion.candidates), "recipe")
     rows.append(("quantize", f"{built} on {escape(_data(data))}{_took(seconds, 'quantize')}"))
     return rows
@@ -155,13 +154,19 @@ def _choice(conversion: "Conversion") -> Iterator[str]:
     rows = []
     chosen = conversion.chosen
     if chosen and conversion.profile and len(conversion.candidates) > 1:
-        rows.append(("chosen", f"{chosen.recipe}: {WHY[conversion.profile.recipes.prefer]}"))
+        rows.append(("chosen", f"{chosen.recipe}: {_why(conversion.profile.recipes.prefer, chosen)}"))
     for candidate in conversion.candidates:
         for finding in candidate.findings:
             rows.append((candidate.status, f"{candidate.recipe}: {finding.detail}\n→ {finding.remedy}"))
     if rows:
         yield ""
         yield labelled([(label, escape(text)) for label, text in rows])
+
+
+def _why(prefer: Prefer, chosen: Candidate) -> str:
+    if prefer == "latency" and chosen.measurement is None:
+        return f"{WHY['size']}; nothing was measured, `devicekit deploy` does"
+    return WHY[prefer]
 
 
 def _notes(conversion: "Conversion") -> Iterator[str]:

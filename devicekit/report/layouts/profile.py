@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devicekit.report import format as fmt
-from devicekit.report.text import columns, escape
+from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
     from devicekit.profile.lookup import ProfileRow
@@ -13,35 +13,37 @@ if TYPE_CHECKING:
 
 def list_lines(rows: "Sequence[ProfileRow]") -> Iterator[Any]:
     """Yields one line per profile."""
-    header = ("profile", "device", "kind", "SoC", "runtime", "memory MiB")
     yield columns(
-        header,
+        ("profile", "device", "kind", "runtime", "file MiB", "memory MiB"),
         [
             tuple(
                 fmt.UNKNOWN if value is None else escape(str(value))
-                for value in (row.name, row.title, row.kind, row.soc, row.runtime, row.memory_mib)
+                for value in (row.name, row.title, row.kind, row.runtime, row.model_mib, row.memory_mib)
             )
             for row in rows
         ],
-        left=5,
+        left=4,
     )
 
 
 def lines(profile: "Profile") -> Iterator[Any]:
-    """Yields every key that has a value: the value, the file that set it, its source."""
+    """Yields every key that has a value, with the file that set it, then the sources."""
     from devicekit.profile.lookup import origins
 
     yield f"[bold]{escape(profile.title or profile.name)}[/]"
     yield ""
     yield columns(
-        ("key", "value", "set in", "source"),
+        ("key", "value", "set in"),
         [
-            (key, escape(_value(value)), file, escape(profile.sources.get(key, "")))
+            (key, escape(_value(value)), file)
             for key, (value, file) in origins(profile).items()
             if not key.startswith("sources.")
         ],
-        left=4,
+        left=3,
     )
+    if profile.sources:
+        yield "\n[bold]sources[/]"
+        yield labelled([(f"{key}  ", escape(source)) for key, source in profile.sources.items()])
 
 
 def _value(value: object) -> str:

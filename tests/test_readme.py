@@ -1,0 +1,33 @@
+"""What README promises is there."""
+
+import re
+from pathlib import Path
+
+from devicekit.cli import COMMANDS
+from devicekit.profile.lookup import check_profile_file
+from devicekit.quantize.recipes import RECIPES, describe
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_is_in_the_table() -> None:
+    shown = set(re.findall(r"^\| `devicekit (\w+)", README, re.MULTILINE))
+    assert shown == set(COMMANDS)
+
+
+def test_the_recipes_are_described_as_the_code_describes_them() -> None:
+    shown = re.findall(r"^\| `(\w+)` \| (.+) \|$", README, re.MULTILINE)
+    assert shown == [(name, describe(name)) for name in RECIPES]
+
+
+def test_the_profile_that_readme_shows_is_valid(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(.+?)```", README, re.DOTALL)
+    (tmp_path / "tablet.toml").write_text(example)
+    profile = check_profile_file(tmp_path / "tablet.toml")
+    assert (profile.device.abi, profile.limits.memory_mib) == ("arm64-v8a", 48)
+
+
+def test_the_two_commands_are_executable() -> None:
+    for name in ("demo", "test", "setup", "check", "bench"):
+        assert (ROOT / "tools" / name).stat().st_mode & 0o111
