@@ -63,7 +63,11 @@ class Inspection:
 
 
 def inspect_model(
-    model: str | Path, *, trust: bool = False, custom_objects: str | Path | None = None
+    model: str | Path,
+    *,
+    trust: bool = False,
+    custom_objects: str | Path | None = None,
+    timeout_s: float = 1800,
 ) -> Inspection:
     """Returns what is in a .h5, .keras, SavedModel or .tflite.
 
@@ -75,7 +79,7 @@ def inspect_model(
     from devicekit.graph.read import read_graph
 
     own = Path(custom_objects) if custom_objects else None
-    source = convert_source(Path(model), trust=trust, custom_objects=own)
+    source = convert_source(Path(model), trust=trust, custom_objects=own, timeout_s=timeout_s)
     graph = read_graph(source.float_path)
     plan = plan_arena(graph)
     return Inspection(

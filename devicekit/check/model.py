@@ -39,6 +39,7 @@ def check_model(
     *,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    timeout_s: float = 1800,
 ) -> CheckResult:
     """Returns what keeps `model` from fitting `profile`. A Keras model is checked as its float .tflite.
 
@@ -50,6 +51,6 @@ def check_model(
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     own = Path(custom_objects) if custom_objects else None
-    source = convert_source(Path(model), trust=trust, custom_objects=own)
+    source = convert_source(Path(model), trust=trust, custom_objects=own, timeout_s=timeout_s)
     findings = check_graph(target, read_graph(source.float_path))
     return CheckResult(target.name, str(model), not findings, tuple(findings))

@@ -26,6 +26,7 @@ RULES: Mapping[str, str] = {
 }
 
 _SMALLER = "choose a smaller recipe: `devicekit deploy` tries them all"
+_LESS_MEMORY = "use a smaller model or input, or raise limits.memory_mib"
 _REPLACE = "replace the layer behind it by layers that convert to other operators"
 
 
@@ -53,11 +54,13 @@ def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     if needed > limit * 2**20:
         plan = plan_arena(graph, kernels)
         weights = needed - plan.arena_bytes
-        parts = f"arena {_mib(plan.arena_bytes)}" + (f" + weights {_mib(weights)}" if weights else "")
+        parts = f"arena {_mib(plan.arena_bytes)}" + (
+            f" + XNNPACK's weights and buffers {_mib(weights)}" if weights else ""
+        )
         yield Finding(
             "memory",
             f"needs at least {_mib(needed)} MiB ({parts}), limits.memory_mib is {limit:g}",
-            remedy=_SMALLER,
+            remedy=_LESS_MEMORY,
             op=_peak(graph, plan.peak_op) if plan.arena_bytes > weights else None,
         )
 

@@ -60,7 +60,8 @@ def test_must_have_memory_counts_the_arena_and_xnnpacks_weights() -> None:
     (finding,) = findings("cnn_float32", limits=limits)
     assert finding.rule == "memory"
     assert finding.detail == (
-        "needs at least 0.0112 MiB (arena 0.00494 + weights 0.00629), limits.memory_mib is 0.01"
+        "needs at least 0.0112 MiB (arena 0.00494 + XNNPACK's weights and buffers 0.00629), "
+        "limits.memory_mib is 0.01"
     )
     assert findings("cnn_float32", limits=limits, runtime={"delegate": "none"}) == [], "weights stay mapped"
 

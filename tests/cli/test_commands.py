@@ -114,6 +114,17 @@ def test_inspect_check_convert_and_measure(data: Path, tmp_path: Path) -> None:
     assert "must-have" in text and "memory 128 MiB" in text
 
 
+@pytest.mark.parametrize("command", ["deploy", "check", "inspect", "convert", "measure"])
+def test_options_mean_the_same_everywhere(command: str, data: Path, tmp_path: Path) -> None:
+    profile = ["-p", "pixel7"] if command in ("deploy", "check", "measure") else []
+    recipe = ["-r", "float32"] if command in ("deploy", "convert") else []
+    trust = [] if command == "measure" else ["--trust"]
+    options = [*profile, *recipe, *trust, "--timeout", "60", "-q", "-v", "--debug", "--format", "json"]
+    result = devicekit(command, data / "digits.float32.tflite", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["schema"] == 1
+
+
 def test_check_exits_3_and_gives_remedies(data: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(
         'schema = 1\nextends = "pixel7"\n[limits]\nmodel_mib = 0.01\n[ops]\ndeny = ["SOFTMAX"]\n'

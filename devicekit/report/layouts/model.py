@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 def inspection_lines(inspection: "Inspection") -> Iterator[Any]:
     """Yields what is in a model."""
     document = inspection.to_json()
+    is_tflite = document["kind"] == ".tflite"
     arena = fmt.size(document["arena_bytes"])
     rows = [
         (str(document["model"]).rsplit("/", 1)[-1], escape(str(document.get("kind") or ""))),
-        ("size", fmt.size(document["size_bytes"])),
+        ("size", fmt.size(document["size_bytes"]) + ("" if is_tflite else ", as a float32 .tflite")),
         ("parameters", fmt.count(document["parameters"])),
         ("MACs", fmt.count(document["macs"])),
         ("arena", arena if document["arena_exact"] or arena == fmt.UNKNOWN else f"about {arena} (estimate)"),
