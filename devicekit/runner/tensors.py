@@ -100,6 +100,6 @@ def _random_inputs(model: Path) -> "dict[str, np.ndarray[Any, Any]]":
     graph = read_graph(model)
     if any(tensor.dtype in ("string", "resource", "variant") for tensor in graph.input_tensors.values()):
         return {}
-    batches = {name: max(1, *tensor.shape[:1]) for name, tensor in graph.input_tensors.items()}
+    batches = {name: max(1, 1, *tensor.shape[:1]) for name, tensor in graph.input_tensors.items()}
     arrays = random_inputs(graph, max(batches.values(), default=1), SEED)
     return {name: array[: batches[name]] for name, array in arrays.items()}
