@@ -241,7 +241,7 @@ class WrongOutput(MeasurementError):
 
     def __init__(self, model: str, *, where: str, difference: str) -> None:
         super().__init__(
-            f"{model}: outputs on {where} differ from the host's by {difference}",
+            f"{model}: outputs on {where} differ from the reference by {difference}",
             remedy="do not use these numbers: update the runtime on the device, or try --recipe float32",
         )
 

@@ -83,6 +83,15 @@ def test_this_host_is_simulated_and_enforces_the_limits(deploy: Any) -> None:
     assert measurement.conditions["verified"]["max_difference"] == 0
 
 
+def test_a_model_with_a_state_is_verified_by_its_first_inference(data: Path, tmp_path: Path) -> None:
+    model = data / "tflite" / "lstm.tflite"
+    deployment = devicekit.deploy(model, "pixel7", recipes=["float32"], device="host", folder=tmp_path / "o")
+    measurement = deployment.candidates[0].measurement
+    assert measurement is not None
+    assert measurement.latency.count >= 50
+    assert measurement.conditions["verified"]["max_difference"] < 1e-6
+
+
 def test_a_recipe_below_the_threshold_is_rejected_with_its_reason(deploy: Any) -> None:
     deployment = deploy(recipes=["float32", "weight_int4"], min_cosine=0.9999)
     rejected = next(c for c in deployment.candidates if c.recipe == "weight_int4")
@@ -110,7 +119,7 @@ def test_out_of_memory_on_the_device_rejects_the_candidate(deploy: Any) -> None:
 def test_wrong_outputs_on_the_device_reject_the_candidate(deploy: Any) -> None:
     deployment = deploy(device=FakeDevice(fault="wrong output"))
     assert deployment.chosen is None
-    assert "differ from the host's" in deployment.candidates[0].findings[0].detail
+    assert "differ from the reference" in deployment.candidates[0].findings[0].detail
 
 
 def test_a_lost_device_ends_the_run_and_leaves_nothing(deploy: Any, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["float16", "weight_int8", "dynamic_int8"]
 
-# The converter leaves smaller tables float. Source: facts/conversion.md §1b.
-MIN_TABLE_ELEMENTS = 1024
+# A smaller table weighs less than what describes its quantization: two tensors, a scale, an operator.
+MIN_TABLE_ELEMENTS = 64
 LSTM_WEIGHTS = range(1, 9)  # input and recurrent weights of the four gates (lstm_shared.h)
 # The first versions whose kernels take int8 weights (tensorflow/lite/tools/versioning/op_version.cc).
 GATHER_VERSION = 2

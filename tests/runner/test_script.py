@@ -129,7 +129,7 @@ def test_other_outputs_than_golden_are_no_measurement(host: LocalDevice, golden:
         arrays = dict(file)
     arrays["out/y"] = arrays["out/y"] + 1
     np.savez(golden, **arrays)
-    with pytest.raises(WrongOutput, match=r"warmup\.tflite: outputs on host differ from the host's by"):
+    with pytest.raises(WrongOutput, match=r"warmup\.tflite: outputs on host differ from the reference by"):
         measure_model(host, runnable(warmup_model(), golden), QUICK)
 
 

@@ -49,7 +49,7 @@ def test_integers_may_be_one_step_apart_and_no_more(tmp_path: Path) -> None:
     with pytest.raises(WrongOutput) as caught:
         difference(tmp_path, expected, np.array([127, 127, 5], np.int8))
     assert caught.value.message == (
-        "m.tflite: outputs on host differ from the host's by 255 steps (output y)"
+        "m.tflite: outputs on host differ from the reference by 255 steps (output y)"
     )
 
 

@@ -95,7 +95,7 @@ def _step_rows(conversion: "Conversion", seconds: "Any") -> list[tuple[str, str]
             f"max difference {source.max_difference:.0e}" if source.max_difference else "no difference"
         )
         size = fmt.size(conversion.graph.size_bytes)
-        origin = ", from the cache" if source.cached else ""
+        origin = ", cached" if source.cached else ""
         took = _took(seconds, "convert")
         rows.append(("convert", f"float32 .tflite, {size}, equal to Keras ({difference}){origin}{took}"))
     built = fmt.plural(len(conversion.candidates), "recipe")

@@ -1,0 +1,190 @@
+"""Looks at a model file without loading it: what it is, which Keras wrote it, whether it may be loaded.
+
+`format_of` reads a few bytes and runs in the parent. `read_header` parses an untrusted file with h5py,
+which can crash on a damaged one, so it runs in the conversion child, before TensorFlow is imported.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from devicekit.convert import trust
+from devicekit.errors import LoadError, UntrustedModel
+
+Format = Literal["h5", "keras", "savedmodel", "tflite"]
+
+# A .tflite is a flatbuffer, whose offsets are 32 bits with a sign (facts/conversion.md §2, number 35).
+MAX_WEIGHT_BYTES = 2**31 - 1
+_EXPECTED = "a Keras .h5 or .keras file, a SavedModel directory or a .tflite file"
+_SAVE_WHOLE = 'save the whole model where you built it: model.save("model.h5")'
+_COPY_AGAIN = "copy or download the file again"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a source file says about itself. `config` is Keras' model config, None for a SavedModel."""
+
+    format: Format
+    keras_version: str | None
+    config: Mapping[str, Any] | None
+
+    @property
+    def is_legacy(self) -> bool:
+        """Keras 2 wrote it (or 1, which wrote no version): tf_keras loads it, Keras 3 cannot."""
+        return self.config is not None and not (self.keras_version or "2").startswith("3")
+
+    @property
+    def kind(self) -> str:
+        if self.config is None:
+            return "SavedModel"
+        version = ".".join((self.keras_version or "1").split(".")[:2])
+        styles = {"Sequential": "sequential", "Functional": "functional", "Model": "functional"}
+        return f"Keras {version} {styles.get(str(self.config.get('class_name')), 'subclassed')}"
+
+
+def format_of(path: Path) -> Format:
+    """Returns what `path` holds, by its first bytes rather than by its name. Raises LoadError."""
+    shown = str(path)
+    if not path.exists():
+        raise LoadError(shown, found="no such file", remedy=f"give the path of {_EXPECTED}")
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "savedmodel"
+        raise LoadError(
+            shown,
+            found="a directory without saved_model.pb",
+            expected="a SavedModel",
+            remedy="give the directory that model.export() or tf.saved_model.save() wrote",
+        )
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise LoadError(
+            shown, found=f"cannot be read ({error.strerror})", remedy="make the file readable"
+        ) from error
+    if not start:
+        raise LoadError(shown, found="the file is empty", expected=_EXPECTED, remedy=_COPY_AGAIN)
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "h5"
+    if start.startswith(b"PK\x03\x04"):
+        return "keras"
+    if start[4:8] == b"TFL3":
+        return "tflite"
+    if start.startswith(b"version https://git-lfs"):
+        raise LoadError(shown, found="a Git LFS pointer, not the model", remedy="run `git lfs pull`")
+    raise LoadError(shown, found=f"starts with {start[:8]!r}", expected=_EXPECTED, remedy=_COPY_AGAIN)
+
+
+def read_header(path: Path, format: Format, *, trusted: bool) -> Header:
+    """Returns what the file says about itself. Raises LoadError, and UntrustedModel unless `trusted`."""
+    if format == "savedmodel":
+        _check_saved_model(path, trusted=trusted)
+        return Header("savedmodel", None, None)
+    header = _read_h5(path) if format == "h5" else _read_keras(path)
+    code = trust.find_code(header.config)
+    if code and not trusted:
+        raise UntrustedModel(str(path), carries=code)
+    return header
+
+
+def _read_h5(path: Path) -> Header:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file.attrs)
+            group = file.get("model_weights")
+            weight_bytes = _dataset_bytes(group) if group is not None else 0
+            is_weights = "layer_names" in attributes or bool(
+                {"layers", "_layer_checkpoint_dependencies"} & {*file}
+            )
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        cause = "truncated" if "truncated file" in str(error) else "damaged"
+        raise LoadError(str(path), found=f"a {cause} HDF5 file", remedy=_COPY_AGAIN) from error
+    if "model_config" not in attributes:
+        found = "an HDF5 file with weights only" if is_weights else "an HDF5 file that holds no Keras model"
+        raise LoadError(str(path), found=found, expected="architecture and weights", remedy=_SAVE_WHOLE)
+    _check_size(path, weight_bytes)
+    version = attributes.get("keras_version")
+    return Header(
+        "h5", _text(version) if version is not None else None, _config(path, attributes["model_config"])
+    )
+
+
+def _read_keras(path: Path) -> Header:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            if not {"config.json", "metadata.json"} <= names:
+                raise LoadError(
+                    str(path),
+                    found="a zip file without config.json and metadata.json",
+                    expected="a .keras file",
+                    remedy='save the model where you built it: model.save("model.keras")',
+                )
+            _check_size(path, sum(i.file_size for i in archive.infolist() if i.filename.endswith(".h5")))
+            metadata = _config(path, archive.read("metadata.json"))
+            config = _config(path, archive.read("config.json"))
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise LoadError(str(path), found="a truncated or damaged .keras file", remedy=_COPY_AGAIN) from error
+    return Header("keras", str(metadata.get("keras_version", "3")), config)
+
+
+def _check_saved_model(path: Path, *, trusted: bool) -> None:
+    if (path / "saved_model.cpb").exists():
+        raise LoadError(
+            str(path),
+            found="a SavedModel in chunks (saved_model.cpb)",
+            expected="saved_model.pb alone",
+            remedy="export it without chunking: experimental_image_format=False",
+        )
+    _check_size(path, sum(file.stat().st_size for file in path.glob("variables/variables.data-*")))
+    try:
+        code = trust.code_op((path / "saved_model.pb").read_bytes())
+    except ValueError as error:
+        raise LoadError(str(path), found="a damaged saved_model.pb", remedy=_COPY_AGAIN) from error
+    if code and not trusted:
+        raise UntrustedModel(str(path), carries=code)
+
+
+def _check_size(path: Path, weight_bytes: int) -> None:
+    if weight_bytes > MAX_WEIGHT_BYTES:
+        raise LoadError(
+            str(path),
+            found=f"{weight_bytes / 2**30:.1f} GiB of weights",
+            expected="less than 2 GiB, the most that a .tflite can hold",
+            remedy="use a smaller variant of the model, or split it",
+        )
+
+
+def _dataset_bytes(group: Any) -> int:
+    """Returns the bytes of all arrays in an HDF5 group, without reading them."""
+    import h5py
+
+    total = 0
+
+    def add(_: str, item: Any) -> None:
+        nonlocal total
+        if isinstance(item, h5py.Dataset):
+            total += int(item.size or 0) * item.dtype.itemsize
+
+    group.visititems(add)
+    return total
+
+
+def _config(path: Path, text: Any) -> Mapping[str, Any]:
+    try:
+        config = json.loads(_text(text))
+    except (ValueError, RecursionError) as error:
+        raise LoadError(str(path), found="its model config is no JSON", remedy=_COPY_AGAIN) from error
+    if not isinstance(config, dict):
+        raise LoadError(str(path), found="its model config is no JSON object", remedy=_COPY_AGAIN)
+    return config
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

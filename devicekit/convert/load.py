@@ -1,0 +1,261 @@
+"""Loads a source model as a function of batch 1. Runs in the conversion child only: it imports TensorFlow.
+
+Legacy Keras 2 files go through tf_keras, Keras 3 files through Keras 3: Keras 3 loads none of thirty legacy
+.h5 files plainly (facts/conversion.md §0.1).
+"""
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from devicekit.convert.container import Header
+from devicekit.convert.trust import foreign_names
+from devicekit.errors import ConvertError, LoadError, UsageError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as the converter wants it.
+
+    `call` takes tensors in the order of `inputs` (tf.TensorSpec with batch 1 and clean names) and returns
+    tensors by output name. `holds` are the variables, or the object that owns them, which conversion must
+    keep.
+    """
+
+    path: Path
+    call: Callable[..., Mapping[str, Any]]
+    inputs: tuple[Any, ...]
+    holds: Any
+    parameters: int | None
+
+
+def load(path: Path, header: Header, *, trusted: bool, custom_objects: Path | None) -> Loaded:
+    """Returns the loaded model. Raises LoadError, naming unknown custom objects, and ConvertError."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if header.is_legacy:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # so that tf.keras in --custom-objects is the same Keras
+    if header.format == "savedmodel":
+        return _load_saved_model(path)
+    keras: ModuleType = importlib.import_module("tf_keras" if header.is_legacy else "keras")
+    objects = _custom_objects(custom_objects, keras) if custom_objects else {}
+    unknown = [name for name in foreign_names(header.config) if name not in objects]
+    if unknown and not trusted:
+        raise _unknown_object(path, unknown[0])
+    try:
+        # Of the two, only Keras 3 knows safe_mode for an .h5; the config has been searched for code before.
+        options = {} if header.is_legacy and header.format == "h5" else {"safe_mode": not trusted}
+        model = keras.models.load_model(str(path), custom_objects=objects, compile=False, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a config makes Keras raise
+        raise _load_error(path, header, error) from error
+    return _from_keras(path, model, keras)
+
+
+def _load_saved_model(path: Path) -> Loaded:
+    import tensorflow as tf
+
+    try:
+        model = tf.saved_model.load(str(path))
+    except MemoryError:
+        raise
+    except Exception as error:  # TensorFlow raises many kinds here
+        raise LoadError(
+            str(path),
+            found=_last_line(error),
+            expected="a SavedModel",
+            remedy="export it again, with TensorFlow 2",
+        ) from error
+    signatures = dict(model.signatures)
+    function = signatures.get("serving_default") or next(iter(signatures.values()), None)
+    if function is None:
+        raise LoadError(
+            str(path),
+            found="a SavedModel without signatures",
+            expected="serving_default",
+            remedy="export it with model.export(), or pass signatures= to tf.saved_model.save()",
+        )
+    named = dict(function.structured_input_signature[1])
+    for name, spec in named.items():
+        if spec.shape.rank is None or (spec.shape.rank and spec.shape[0] not in (None, 1)):
+            raise _no_batch_of_one(path, name, spec.shape)
+    inputs = _specs(path, [(name, spec.shape, spec.dtype) for name, spec in named.items()])
+
+    def call(*tensors: Any) -> Mapping[str, Any]:
+        outputs = function(**dict(zip(named, tensors, strict=True)))
+        return dict(zip(_clean_names(outputs), outputs.values(), strict=True))
+
+    count = sum(int(variable.shape.num_elements() or 0) for variable in function.variables)
+    return Loaded(path, call, inputs, model, count or None)
+
+
+def _from_keras(path: Path, model: Any, keras: Any) -> Loaded:
+    is_legacy = keras.__name__.startswith("tf_keras")
+    functional = getattr(model, "_functional", None) or model  # Keras 3 keeps a Sequential's graph there
+    if not getattr(functional, "inputs", None):
+        raise ConvertError(
+            str(path),
+            found=f"the input shapes of {type(model).__name__} are not in the file",
+            remedy="save it wrapped in a functional model with keras.Input(shape), or export a SavedModel",
+        )
+    names = list(functional.input_names) if is_legacy else [tensor.name for tensor in functional.inputs]
+    inputs = _specs(path, [(n, t.shape, t.dtype) for n, t in zip(names, functional.inputs, strict=True)])
+    outputs = _clean_names(functional.output_names)
+    if is_legacy:
+        import tensorflow as tf
+
+        tree, structure = tf.nest, getattr(functional, "_nested_inputs", functional.inputs)
+        holds = [*model.variables, *_tables(model)]
+    else:
+        tree, structure = keras.tree, getattr(functional, "_inputs_struct", functional.inputs)
+        # A Keras 3 variable is no tf.Variable: with it, conversion gives a model of NaN (facts §0.3).
+        holds = [*(variable._value for variable in model.variables), *_tables(model)]
+
+    def call(*tensors: Any) -> Mapping[str, Any]:
+        result = functional(tree.pack_sequence_as(structure, list(tensors)), training=False)
+        return dict(zip(outputs, tree.flatten(result), strict=True))
+
+    return Loaded(path, call, inputs, holds, int(model.count_params()))
+
+
+def _tables(model: Any) -> list[Any]:
+    """Returns the lookup tables of the layers: resources that are no variables."""
+    import tensorflow as tf
+
+    resource = tf.saved_model.experimental.TrackableResource
+    return [
+        value
+        for layer in model._flatten_layers()
+        for value in vars(layer).values()
+        if isinstance(value, resource)
+    ]
+
+
+def _specs(path: Path, inputs: Sequence[tuple[str, Any, Any]]) -> tuple[Any, ...]:
+    """Returns a tf.TensorSpec of batch 1 per (name, shape, dtype). Other free sizes raise ConvertError."""
+    import tensorflow as tf
+
+    specs = []
+    for name, (_, shape, dtype) in zip(_clean_names(n for n, _, _ in inputs), inputs, strict=True):
+        dims = tf.TensorShape(shape)
+        sizes: list[int | None] = [None] if dims.rank is None else list(dims.as_list())
+        sizes = [1, *sizes[1:]] if sizes else []
+        if dims.rank is None or None in sizes:
+            raise ConvertError(
+                str(path),
+                found=f'input "{name}" has no fixed shape: {_shape(dims)}',
+                remedy="re-save the model with a fixed shape: keras.Input((height, width, channels))",
+            )
+        if tf.as_dtype(dtype) == tf.string:
+            raise ConvertError(
+                str(path),
+                found=f'input "{name}" takes strings, which no recipe, runner or comparison here can feed',
+                remedy="save the model without its text look-up, and feed it the indices",
+            )
+        specs.append(tf.TensorSpec(sizes, tf.as_dtype(dtype), name=name))
+    return tuple(specs)
+
+
+def _no_batch_of_one(path: Path, name: str, shape: Any) -> ConvertError:
+    return ConvertError(
+        str(path),
+        found=f'input "{name}" takes no batch of 1: its shape is {_shape(shape)}',
+        remedy="export the SavedModel with a first dimension of None or 1",
+    )
+
+
+def _shape(shape: Any) -> str:
+    return (
+        "unknown"
+        if shape.rank is None
+        else str(["?" if dim is None else dim for dim in shape]).replace("'", "")
+    )
+
+
+def _clean_names(names: Iterable[str]) -> list[str]:
+    """Returns the names as identifiers (what a signature can hold), each once."""
+    cleaned: list[str] = []
+    for name in names:
+        base = re.sub(r"\W", "_", name, flags=re.ASCII)
+        base = (
+            base if base[:1].isalpha() else f"tensor_{base.lstrip('_')}"
+        )  # TensorFlow renames "_x" and "1x"
+        number = sum(1 for other in cleaned if re.fullmatch(rf"{re.escape(base)}(_\d+)?", other))
+        cleaned.append(base if base not in cleaned else f"{base}_{number}")
+    return cleaned
+
+
+def _custom_objects(path: Path, keras: Any) -> dict[str, Any]:
+    """Returns the classes and functions that the user's file defines, by name.
+
+    While it runs, `import keras` in it means the Keras that loads the model.
+    """
+    spec = importlib.util.spec_from_file_location("devicekit_custom_objects", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UsageError(f"{path}: no such Python file", remedy="give --custom-objects a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    before = {name: sys.modules.get(name) for name in ("keras", "keras.layers")}
+    sys.modules.update({"keras": keras, "keras.layers": keras.layers})
+    try:
+        spec.loader.exec_module(module)
+    except MemoryError:
+        raise
+    except Exception as error:  # the user's code
+        raise UsageError(
+            f"{path}: {type(error).__name__}: {error}", remedy="make the file importable on its own"
+        ) from error
+    finally:
+        for name, old in before.items():
+            sys.modules.pop(name, None) if old is None else sys.modules.update({name: old})
+    own = {k: v for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name}
+    # Registered classes are looked up as "Package>Name".
+    return {**own, **{keras.saving.get_registered_name(value): value for value in own.values()}}
+
+
+_UNKNOWN = (
+    re.compile(r"Unknown [\w ]+: '?([\w>.]+)'?"),
+    re.compile(r"Could not locate (?:class|function) '([\w>.]+)'"),
+    re.compile(r"Could not interpret [\w ]+ identifier: '?([\w>.]+)'?"),
+)
+
+
+def _load_error(path: Path, header: Header, error: Exception) -> LoadError:
+    text = str(error)
+    for pattern in _UNKNOWN:
+        found = pattern.search(text)
+        if found:
+            return _unknown_object(path, found[1])
+    if "bad marshal data" in text:
+        version = ".".join(map(str, sys.version_info[:2]))
+        return LoadError(
+            str(path),
+            found=f"a Lambda layer written by another version of Python than this ({version})",
+            remedy="re-save it with a registered layer in place of the Lambda",
+        )
+    return LoadError(
+        str(path),
+        found=f"{header.kind} file that does not load: {_last_line(error)}",
+        remedy="export it as a SavedModel with the Keras that wrote it, and give that",
+    )
+
+
+def _unknown_object(path: Path, name: str) -> LoadError:
+    return LoadError(
+        str(path),
+        found=f'"{name}" is not a part of Keras',
+        expected="the Python code of this custom object",
+        remedy=f"add --custom-objects file.py, a file that defines {name.rpartition('>')[2]}",
+    )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    return f"{type(error).__name__}: {text[:300]}"

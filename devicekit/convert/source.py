@@ -1,0 +1,177 @@
+"""Source model -> Source: its float .tflite, proven equal, from the cache where it was made before.
+
+Everything that loads the model happens in a child process (`convert.child`), with a time and a memory limit.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from devicekit import progress
+from devicekit.cache import cached, key_of
+from devicekit.child import ChildFailed, default_memory_bytes, run_child
+from devicekit.convert.child import FLOAT_NAME, REFERENCE_NAME
+from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of
+from devicekit.digest import sha256_file, sha256_tree
+from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
+
+# Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
+CONVERT_VERSION = 1
+
+_PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
+_SOURCE_NAME = "source.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model ready for quantization: `float_path` is the .tflite of batch 1, the given file if it was one.
+
+    `reference_path` is an .npz of what Keras gave: "in/NAME" and "out/NAME" by signature names, with a
+    leading axis of samples; None for a .tflite. `max_difference` is max|tflite - Keras| / max|Keras| on
+    them; None for a .tflite, and where outputs are random. `seconds` is what this call took, `cached`
+    whether nothing was converted.
+    """
+
+    model: Path
+    kind: str
+    sha256: str
+    float_path: Path
+    reference_path: Path | None
+    max_difference: float | None
+    parameters: int | None
+    seconds: float
+    cached: bool
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def convert_source(
+    model: Path,
+    *,
+    trust: bool = False,
+    custom_objects: Path | None = None,
+    timeout_s: float = 1800,
+    memory_bytes: int | None = None,
+) -> Source:
+    """Returns the float .tflite of a .h5, .keras, SavedModel or .tflite, with proof that it equals Keras.
+
+    `trust` allows code in the file to run. `custom_objects` is a Python file that defines the model's own
+    layers and functions. `timeout_s` bounds each phase, `memory_bytes` the child's private memory (None:
+    three quarters of this machine's). Raises LoadError, UntrustedModel, ConvertError and UsageError.
+    """
+    started = time.monotonic()
+    progress.report("convert", detail="reading")
+    if format_of(model) == "tflite":
+        return _passed_through(model, started)
+    if custom_objects and not custom_objects.is_file():
+        raise UsageError(f"{custom_objects}: no such file", remedy="give --custom-objects a .py file")
+    sha256 = sha256_tree(model)
+    versions = {name: version(name) for name in _PACKAGES}
+    facts: dict[str, str | int | bool | None] = {
+        "model": sha256,
+        "trust": trust,
+        "custom_objects": sha256_file(custom_objects) if custom_objects else None,
+        "convert_version": CONVERT_VERSION,
+    }
+    request = {
+        "model": str(model),
+        "trust": trust,
+        "custom_objects": str(custom_objects) if custom_objects else None,
+    }
+
+    def build(out_dir: Path) -> None:
+        result = _run(model, {**request, "out_dir": str(out_dir)}, timeout_s, memory_bytes)
+        (out_dir / _SOURCE_NAME).write_text(json.dumps(result), encoding="utf-8")
+
+    entry, was_there = cached("convert", key_of({**facts, **versions}), build)
+    result = json.loads((entry / _SOURCE_NAME).read_text(encoding="utf-8"))
+    return Source(
+        model=model,
+        kind=result["kind"],
+        sha256=sha256,
+        float_path=entry / FLOAT_NAME,
+        reference_path=entry / REFERENCE_NAME,
+        max_difference=result["max_difference"],
+        parameters=result["parameters"],
+        seconds=time.monotonic() - started,
+        cached=was_there,
+        versions=versions,
+        notes=tuple(result["notes"]),
+    )
+
+
+def _run(
+    model: Path, request: Mapping[str, Any], timeout_s: float, memory_bytes: int | None
+) -> dict[str, Any]:
+    """Returns the conversion child's result. Raises the child's error, or ConvertError for how it ended."""
+    phase = "reading"
+    result: dict[str, Any] = {}
+    events = run_child(
+        "devicekit.convert.child",
+        request,
+        timeout_s=timeout_s,
+        memory_bytes=memory_bytes or default_memory_bytes(),
+    )
+    try:
+        with closing(events):
+            for event in events:  # to the end: the child clears up after its result
+                result = event.get("result", result)
+                phase = str(event.get("phase", phase))
+                progress.report("convert", detail=phase)
+    except ChildFailed as failure:
+        raise _failed(model, phase, failure) from failure
+    return result
+
+
+def _failed(model: Path, phase: str, failure: ChildFailed) -> ModelError:
+    remedy = {
+        "timed out": "give it more time, or export the model again without what makes it large",
+        "out of memory": "convert it on a machine with more memory",
+        "crashed": "save the model again, with a current version of its Keras",
+    }[failure.reason]
+    if phase == "reading" and failure.reason == "crashed":
+        return LoadError(
+            str(model),
+            found=f"its reader {failure.detail}: a damaged file",
+            remedy="copy or download the file again",
+        )
+    return ConvertError(str(model), found=f"{phase} it {_ended(failure)}", remedy=remedy)
+
+
+def _ended(failure: ChildFailed) -> str:
+    if failure.reason == "crashed" and not failure.detail.startswith("crashed"):
+        return f"crashed: {failure.detail}"
+    last = next((line for line in reversed(failure.log_tail.splitlines()) if line.strip()), "")
+    words = {"timed out": f"timed out: {failure.detail}"}.get(failure.reason, failure.detail)
+    return f"{words} (last log line: {last.strip()[:200]})" if last and failure.reason == "crashed" else words
+
+
+def _passed_through(model: Path, started: float) -> Source:
+    from devicekit.graph.macs import parameters
+    from devicekit.graph.read import read_graph
+
+    if model.stat().st_size > MAX_WEIGHT_BYTES:
+        raise LoadError(
+            str(model),
+            found=f"{model.stat().st_size / 2**30:.1f} GiB",
+            expected="less than 2 GiB, the most that a .tflite can hold",
+            remedy="use a smaller variant of the model, or split it",
+        )
+    graph = read_graph(model)
+    return Source(
+        model=model,
+        kind=".tflite",
+        sha256=graph.sha256,
+        float_path=model,
+        reference_path=None,
+        max_difference=None,
+        parameters=parameters(graph),
+        seconds=time.monotonic() - started,
+        cached=False,
+        versions={},
+    )

@@ -1,0 +1,154 @@
+"""Proves that a float .tflite computes what the Keras model computes. Runs in the conversion child only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devicekit.errors import ConvertError
+
+# Float kernels in another order differ by 1e-7 to 1e-6 (52 models, facts/conversion.md §1b); 1e-3 is
+# another model.
+MAX_DIFFERENCE = 1e-3
+SAMPLES = 4
+SEED = 0
+_RANDOM_OPS = frozenset({"RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "MULTINOMIAL"})
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The reference: arrays "in/NAME" and "out/NAME" with a leading axis of samples.
+
+    `max_difference` is max|tflite - keras| / max|keras|, the worst of the outputs; None where random ops make
+    the comparison void.
+    """
+
+    reference: Mapping[str, Any]
+    max_difference: float | None
+    notes: tuple[str, ...]
+
+
+def verify(path: Path, function: Any, tflite: Path) -> Verified:
+    """Returns the reference outputs of `function` and how far the file `tflite` is from them.
+
+    Raises ConvertError where they differ by more than MAX_DIFFERENCE, or where NaN appears. `path` is the
+    source model, for messages.
+    """
+
+    from devicekit.graph.ranges import random_inputs
+    from devicekit.graph.read import read_graph
+
+    graph = read_graph(tflite)
+    inputs = random_inputs(graph, SAMPLES, SEED)
+    expected = _run_function(function, inputs)
+    actual = _run_tflite(path, tflite, inputs)
+    notes = _check_finite(path, expected, actual)
+    reference = {
+        **{f"in/{name}": value for name, value in inputs.items()},
+        **{f"out/{name}": value for name, value in expected.items()},
+    }
+    random_ops = sorted({op.name for subgraph in graph.subgraphs for op in subgraph.ops} & _RANDOM_OPS)
+    if random_ops:
+        note = f"outputs are random ({', '.join(random_ops)}): not compared with Keras"
+        return Verified(reference, None, (*notes, note))
+    name, worst = max(((n, _difference(expected[n], actual[n])) for n in expected), key=lambda pair: pair[1])
+    if worst > MAX_DIFFERENCE:
+        raise ConvertError(
+            str(path),
+            found=f'output "{name}" of the .tflite differs from Keras by {worst:.2g} of its largest value, '
+            f"more than {MAX_DIFFERENCE:g}",
+            remedy="report this model: the converter changed what it computes",
+        )
+    return Verified(reference, worst, notes)
+
+
+def _run_function(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the outputs of the traced Keras model, one sample at a time: float [samples, ...]."""
+    import numpy as np
+    import tensorflow as tf
+
+    specs = function.structured_input_signature[0]
+    outputs: dict[str, list[Any]] = {}
+    for i in range(SAMPLES):
+        feed = [tf.constant(inputs[s.name][i : i + 1].reshape(s.shape), s.dtype) for s in specs]
+        for name, value in function(*feed).items():
+            outputs.setdefault(name, []).append(_plain(value.numpy()))
+    return {
+        name: np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
+        for name, values in outputs.items()
+    }
+
+
+def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    outputs: dict[str, list[Any]] = {}
+    try:
+        interpreter = Interpreter(model_path=str(tflite), num_threads=1)
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner()
+        shapes = {name: detail["shape"] for name, detail in runner.get_input_details().items()}
+        for i in range(SAMPLES):
+            interpreter.reset_all_variables()  # a fused LSTM keeps its state from one run to the next
+            feed = {name: value[i : i + 1].reshape(shapes[name]) for name, value in inputs.items()}
+            for name, value in runner(**feed).items():
+                outputs.setdefault(name, []).append(_plain(value))
+    except (RuntimeError, ValueError) as error:
+        raise ConvertError(
+            str(path),
+            found=f"LiteRT refuses the .tflite ({str(error).strip().splitlines()[0][:300]})",
+            remedy="replace the layer behind the op that it names",
+        ) from error
+    return {
+        name: np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
+        for name, values in outputs.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Returns an array that np.save writes without pickle: TensorFlow's strings are objects."""
+    import numpy as np
+
+    array = np.array(value)
+    return array.astype(bytes) if array.dtype == object else array
+
+
+def _check_finite(path: Path, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, ...]:
+    import numpy as np
+
+    notes = []
+    for name, reference in expected.items():
+        if reference.dtype.kind != "f" or actual[name].dtype.kind != "f":
+            continue
+        missing = ~np.isfinite(reference)
+        if missing.all():
+            raise ConvertError(
+                str(path),
+                found=f'output "{name}" is NaN or infinite in Keras already, on random inputs',
+                remedy="check that the file holds trained weights, and which inputs the model expects",
+            )
+        if (~np.isfinite(actual[name]) & ~missing).any():
+            raise ConvertError(
+                str(path),
+                found=f'output "{name}" of the .tflite is NaN or infinite where Keras is not',
+                remedy="report this model: the converter lost its weights",
+            )
+        if missing.any():
+            notes.append(f'output "{name}" is NaN or infinite for some random inputs, in Keras too')
+    return tuple(notes)
+
+
+def _difference(expected: Any, actual: Any) -> float:
+    """Returns max|actual - expected| / max|expected| where `expected` is finite; 1.0 for unequal strings."""
+    import numpy as np
+
+    if expected.shape != actual.shape:
+        return float("inf")
+    if expected.dtype.kind not in "fiub":
+        return float((expected != actual).any())
+    finite = np.isfinite(expected)
+    wanted, got = expected[finite].astype(np.float64), actual[finite].astype(np.float64)
+    error = float(np.abs(got - wanted).max(initial=0.0))
+    scale = float(np.abs(wanted).max(initial=0.0))
+    return error / scale if scale else error

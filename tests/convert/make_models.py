@@ -1,0 +1,64 @@
+"""Writes small models that no file in tests/data has. Run once per test session: `make_models.py FOLDER`."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+
+import keras
+import tensorflow as tf
+import tf_keras
+
+folder = Path(sys.argv[1])
+k2, k3 = tf_keras.layers, keras.layers
+
+# Two inputs in an order that is not the alphabet's, with names that are no identifiers; two outputs.
+left, right = k2.Input((4,), name="right-hand"), k2.Input((3,), name="left/hand")
+outputs = [k2.Dense(2, name="sum")(k2.Concatenate()([left, right])), k2.Dense(5, name="own")(left)]
+tf_keras.Model([left, right], outputs).save(folder / "two_inputs.h5")
+
+square = k2.Input((3, 3))
+tf_keras.Model(square, tf.linalg.inv(square)).save(folder / "inverse.h5")
+
+half = k2.Conv2D(4, 3, dtype="mixed_float16")
+tf_keras.Sequential([k2.Input((8, 8, 3)), half, k2.Flatten()]).save(folder / "half.h5")
+
+feature = k2.Input((4,))
+noise = tf.random.normal(tf.shape(feature)[:1])[:, None]
+tf_keras.Model(feature, k2.Dense(2)(feature) + noise).save(folder / "random.h5")
+
+text = keras.Sequential([k3.Input((1,), dtype="string", name="text"), k3.StringLookup(vocabulary=["a", "b"])])
+text.save(folder / "text.keras")
+
+tf_keras.Sequential([k2.Input(batch_shape=(8, 5, 3)), k2.LSTM(4, stateful=True)]).save(folder / "stateful.h5")
+
+tf_keras.Sequential([k2.Input((None, None, 3), name="photo"), k2.Conv2D(4, 3)]).save(folder / "free_size.h5")
+
+tf_keras.Sequential([k2.Input((4,)), k2.Dense(2)]).save_weights(folder / "weights.h5")
+
+modern = keras.Sequential([k3.Input((4,), name="features"), k3.Dense(8, activation="relu"), k3.Dense(2)])
+modern.save(folder / "modern.h5")
+modern.save_weights(folder / "modern.weights.h5")
+modern.export(folder / "modern", verbose=False)
+
+
+@keras.saving.register_keras_serializable("lab")
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+keras.Sequential([k3.Input((4,)), Twice(), k3.Dense(2)]).save(folder / "twice.keras")
+keras.Sequential([k3.Input((4,)), k3.Lambda(lambda x: 2 * x)]).save(folder / "lambda.keras")
+
+
+class Python(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def __call__(self, x):
+        return {"y": tf.ensure_shape(tf.numpy_function(lambda a: a, [x], tf.float32), (1, 4))}
+
+
+module = Python()
+tf.saved_model.save(module, str(folder / "python"), signatures=module.__call__)
+tf.saved_model.save(tf.Module(), str(folder / "no_signature"))
