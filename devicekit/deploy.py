@@ -255,7 +255,6 @@ class _Steps:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         start = time.monotonic()
-        progress.report(name)
         yield
         self.seconds[name] = time.monotonic() - start
 

@@ -49,8 +49,8 @@ class Inspection:
             "model": self.model,
             "kind": self.kind,
             "sha256": self.sha256,
-            "inputs": [_tensor_json(name, tensor) for name, tensor in self.inputs.items()],
-            "outputs": [_tensor_json(name, tensor) for name, tensor in self.outputs.items()],
+            "inputs": tensors_json(self.inputs),
+            "outputs": tensors_json(self.outputs),
             "ops": [{"name": op.name, "count": op.count, "version": op.version} for op in self.ops],
             "parameters": self.parameters,
             "macs": self.macs,
@@ -105,13 +105,16 @@ def _counts(graph: Graph) -> tuple[OpCount, ...]:
     return tuple(OpCount(name, count, version) for (name, version), count in counts.most_common())
 
 
-def _tensor_json(name: str, tensor: Tensor) -> dict[str, Any]:
-    """Returns a tensor as scripts read it; scale and zero_point are None where it is not quantized."""
-    return {
-        "name": name,
-        "dtype": tensor.dtype,
-        "shape": list(tensor.shape),
-        "shape_signature": list(tensor.shape_signature),
-        "scale": tensor.scale[0] if tensor.scale else None,
-        "zero_point": tensor.zero_point[0] if tensor.zero_point else None,
-    }
+def tensors_json(tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Returns tensors as scripts read them; scale and zero_point are None where one is not quantized."""
+    return [
+        {
+            "name": name,
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "shape_signature": list(tensor.shape_signature),
+            "scale": tensor.scale[0] if tensor.scale else None,
+            "zero_point": tensor.zero_point[0] if tensor.zero_point else None,
+        }
+        for name, tensor in tensors.items()
+    ]

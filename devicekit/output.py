@@ -127,10 +127,11 @@ def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    from devicekit.inspect import inspect_model
+    from devicekit.graph.read import read_graph
+    from devicekit.inspect import tensors_json
 
-    inspection = inspect_model(path).to_json()
-    return {"inputs": inspection["inputs"], "outputs": inspection["outputs"]}
+    graph = read_graph(path)
+    return {"inputs": tensors_json(graph.input_tensors), "outputs": tensors_json(graph.output_tensors)}
 
 
 def _moved(candidate: Candidate, path: Path | None) -> Candidate:

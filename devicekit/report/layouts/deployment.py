@@ -1,6 +1,6 @@
 """How a deployment and a conversion read on a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from devicekit.fit import WHY, Candidate, Prefer
@@ -155,12 +155,20 @@ def _choice(conversion: "Conversion") -> Iterator[str]:
     chosen = conversion.chosen
     if chosen and conversion.profile and len(conversion.candidates) > 1:
         rows.append(("chosen", f"{chosen.recipe}: {_why(conversion.profile.recipes.prefer, chosen)}"))
+    if chosen and chosen.measurement and "verified" in chosen.measurement.conditions:
+        rows.append(("verified", _verified(chosen.measurement.conditions["verified"])))
     for candidate in conversion.candidates:
         for finding in candidate.findings:
             rows.append((candidate.status, f"{candidate.recipe}: {finding.detail}\n→ {finding.remedy}"))
     if rows:
         yield ""
         yield labelled([(label, escape(text)) for label, text in rows])
+
+
+def _verified(comparison: Mapping[str, Any]) -> str:
+    difference = comparison["max_difference"]
+    exact = "exactly" if not difference else f"within {difference:.0e}"
+    return f"the outputs where it was measured equal the reference, {exact}"
 
 
 def _why(prefer: Prefer, chosen: Candidate) -> str:
