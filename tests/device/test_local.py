@@ -110,7 +110,10 @@ with connect(None, "host") as device:
         os.sched_yield()
     child = int((folder / "pid").read_text())
     parent.send_signal(signal.SIGINT)
-    parent.communicate(timeout=30)
+    try:
+        parent.communicate(timeout=30)
+    finally:
+        parent.kill()
     assert ended(child)
     assert not folder.exists()
 

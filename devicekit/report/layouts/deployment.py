@@ -155,8 +155,8 @@ def _choice(conversion: "Conversion") -> Iterator[str]:
     chosen = conversion.chosen
     if chosen and conversion.profile and len(conversion.candidates) > 1:
         rows.append(("chosen", f"{chosen.recipe}: {_why(conversion.profile.recipes.prefer, chosen)}"))
-    if chosen and chosen.measurement and "verified" in chosen.measurement.conditions:
-        rows.append(("verified", _verified(chosen.measurement.conditions["verified"])))
+    if chosen and chosen.measurement and (verified := chosen.measurement.conditions.get("verified")):
+        rows.append(("verified", _verified(verified)))
     for candidate in conversion.candidates:
         for finding in candidate.findings:
             rows.append((candidate.status, f"{candidate.recipe}: {finding.detail}\n→ {finding.remedy}"))
