@@ -5,20 +5,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devicekit import fit, output, progress
 from devicekit.check.finding import Finding
 from devicekit.deployment import Conversion, Deployment, model_name
-from devicekit.errors import ConvertError, LoadError, MeasurementError, OutOfMemory
+from devicekit.errors import (
+    ConvertError,
+    DeviceError,
+    LoadError,
+    MeasurementError,
+    OutOfMemory,
+    UsageError,
+)
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan
 
 if TYPE_CHECKING:
     from devicekit.device.seam import Device
     from devicekit.profile.schema import Profile
-
-STEP_TIMEOUT_S = 1800.0
+    from devicekit.quantize.build import BuildResult
 
 
 def deploy(
@@ -38,29 +44,30 @@ def deploy(
     keep_all: bool = False,
     trust: bool = False,
     custom_objects: str | Path | None = None,
-    timeout_s: float = STEP_TIMEOUT_S,
+    timeout_s: float | None = None,
 ) -> Deployment:
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
-    None or empty comes from the profile. Where nothing fits, `chosen` is None and `error` says what comes
-    closest. Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
+    None or empty comes from the profile. `timeout_s` bounds the silence of every step. Where nothing fits, or
+    the device is lost on the way, `chosen` is None and `error` says why.
+    Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
     from devicekit.device.connect import connect, transport_of
     from devicekit.graph.read import read_graph
     from devicekit.quantize.build import build
+    from devicekit.runner.limits import plan_for
 
     model = Path(model)
     target = customized(profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement)
+    limits = _given({"timeout_s": timeout_s})
     if isinstance(device, str):
         transport_of(device)  # a wrong address is said before the long work
     steps = _Steps()
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
-            source = convert_source(
-                model, trust=trust, custom_objects=_path(custom_objects), timeout_s=timeout_s
-            )
+            source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
         with steps("quantize"):
             built = build(
                 source.float_path,
@@ -68,13 +75,16 @@ def deploy(
                 data=data,
                 eval_function=eval_function,
                 out_dir=place.scratch,
-                timeout_s=timeout_s,
+                **limits,
             )
+        _refuse_quantized(model, recipes, built)
         candidates = fit.screen(target, built.candidates)
+        plan = plan_for(target, threads=threads, timeout_s=timeout_s)
         with steps("measure"), connect(target, device) as board:
-            candidates = _measure_fitting(board, target, candidates, threads=threads)
             facts = board.describe()
-        candidates = fit.choose(candidates, target.recipes.prefer)
+            candidates, lost = _measure_fitting(board, target, candidates, plan=plan)
+        if not lost:
+            candidates = fit.choose(candidates, target.recipes.prefer)
         return output.file_deployment(
             Deployment(
                 model=model,
@@ -85,6 +95,7 @@ def deploy(
                 device=facts,
                 candidates=tuple(candidates),
                 seconds=steps.seconds,
+                lost=lost,
             ),
             place,
             keep_all=keep_all,
@@ -102,7 +113,7 @@ def convert(
     overwrite: bool = False,
     trust: bool = False,
     custom_objects: str | Path | None = None,
-    timeout_s: float = STEP_TIMEOUT_S,
+    timeout_s: float | None = None,
 ) -> Conversion:
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
 
@@ -112,29 +123,25 @@ def convert(
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.build import ORIGINAL, build
+    from devicekit.quantize.build import build
     from devicekit.quantize.recipes import known_recipe
 
     model = Path(model)
     target = None if profile is None else customized(profile, (recipe,) if recipe else ())
     recipes = target.recipes.try_ if target else (known_recipe(recipe or "float32"),)
     made_for = target.name if target else recipes[0]
+    limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path or f"{model_name(model)}.{made_for}.tflite", overwrite=overwrite) as place:
-        source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), timeout_s=timeout_s)
+        source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
         built = build(
             source.float_path,
             recipes,
             data=data,
             eval_function=eval_function,
             out_dir=place.scratch,
-            timeout_s=timeout_s,
+            **limits,
         )
-        if recipe and [one.recipe for one in built.candidates] == [ORIGINAL]:
-            raise ConvertError(
-                str(model),
-                found=f"it is quantized already, {recipe} needs the float model",
-                remedy="give the model that it was quantized from",
-            )
+        _refuse_quantized(model, (recipe,) if recipe else (), built)
         candidates = fit.choose(
             fit.screen(target, built.candidates), target.recipes.prefer if target else "size"
         )
@@ -197,7 +204,7 @@ def customized(
     from devicekit.quantize.recipes import known_recipe
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
-    own = {"prefer": prefer, "try_": tuple(recipes) or None}
+    own = {"prefer": prefer, "try_": tuple(dict.fromkeys(recipes)) or None}
     quality = {"min_cosine": min_cosine, "min_top1_agreement": min_top1}
     target = target.model_copy(
         update={
@@ -207,26 +214,43 @@ def customized(
     )
     for recipe in target.recipes.try_:
         known_recipe(recipe)
+    if target.recipes.prefer not in fit.WHY:
+        raise UsageError(
+            f'cannot prefer "{target.recipes.prefer}"', remedy=f"choose from: {', '.join(fit.WHY)}"
+        )
     return target
 
 
-def _measure_fitting(
-    board: "Device", profile: "Profile", candidates: Sequence[Candidate], *, threads: int | None
-) -> list[Candidate]:
-    """Returns the candidates; those that fit with their measurement, or rejected for what it showed."""
-    from devicekit.runner.limits import plan_for
+def _refuse_quantized(model: Path, recipes: Sequence[str], built: "BuildResult") -> None:
+    """Raises ConvertError where recipes were named for a model that is quantized already."""
+    from devicekit.quantize.build import ORIGINAL
 
-    plan = plan_for(profile, threads=threads)
-    fitting = sum(c.status == "fits" for c in candidates)
-    done = 0
-    results = []
-    for candidate in candidates:
-        if candidate.status == "fits":
-            progress.report("measure", detail=candidate.recipe, done=done, total=fitting)
-            done += 1
-            candidate = _measure_one(board, profile, candidate, plan=plan)
-        results.append(candidate)
-    return results
+    if recipes and [one.recipe for one in built.candidates] == [ORIGINAL]:
+        raise ConvertError(
+            str(model),
+            found=f"it is quantized already, {' and '.join(recipes)} needs the float model",
+            remedy="give the model that it was quantized from",
+        )
+
+
+def _measure_fitting(
+    board: "Device", profile: "Profile", candidates: Sequence[Candidate], *, plan: Plan
+) -> tuple[list[Candidate], DeviceError | None]:
+    """Returns the candidates, and why the device failed on the way; None where it did not.
+
+    Those that fit come with their measurement, or rejected for what it showed.
+    """
+    fitting = [c for c in candidates if c.status == "fits"]
+    results = {c.recipe: c for c in candidates}
+    lost = None
+    for done, candidate in enumerate(fitting):
+        progress.report("measure", detail=candidate.recipe, done=done, total=len(fitting))
+        try:
+            results[candidate.recipe] = _measure_one(board, profile, candidate, plan=plan)
+        except DeviceError as error:
+            lost = error
+            break
+    return list(results.values()), lost
 
 
 def _measure_one(board: "Device", profile: "Profile", candidate: Candidate, *, plan: Plan) -> Candidate:
@@ -259,7 +283,7 @@ class _Steps:
         self.seconds[name] = time.monotonic() - start
 
 
-def _given(values: Mapping[str, object]) -> dict[str, object]:
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit import __version__, fit
-from devicekit.errors import ConvertError, DoesNotFit, ModelError
+from devicekit.errors import ConvertError, DeviceError, DevicekitError, DoesNotFit
 from devicekit.fit import Candidate
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Conversion:
         return "fits" if self.chosen else "does not fit"
 
     @property
-    def error(self) -> ModelError | None:
+    def error(self) -> DevicekitError | None:
         """Returns why nothing was chosen; None where something was."""
         if self.chosen:
             return None
@@ -97,13 +97,19 @@ class Conversion:
 class Deployment(Conversion):
     """A conversion whose fitting candidates were measured on a device, and filed.
 
-    `seconds` maps each step to its wall time. `folder` is None until the deployment is filed.
+    `seconds` maps each step to its wall time. `lost` is why measuring ended early: the device failed, and
+    nothing is chosen. `folder` is None until the deployment is filed.
     """
 
     profile: "Profile"
     device: "DeviceFacts"
     seconds: Mapping[str, float]
+    lost: DeviceError | None = None
     folder: Path | None = None
+
+    @property
+    def error(self) -> DevicekitError | None:
+        return self.lost or super().error
 
     @property
     def evidence(self) -> str | None:

@@ -1,5 +1,6 @@
 """Files results: a folder or a file that appears whole or not at all, and overwrites nothing silently."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -21,10 +22,14 @@ CANDIDATES = "candidates"
 
 @dataclass(frozen=True)
 class Place:
-    """Where results will be (`target`), and the hidden folder beside it where they are made (`scratch`)."""
+    """Where results will be (`target`), and the hidden folder beside it where they are made (`scratch`).
+
+    `overwrite` says whether an older target of ours may go.
+    """
 
     target: Path
     scratch: Path
+    overwrite: bool
 
 
 @contextmanager
@@ -35,53 +40,46 @@ def scratch(target: str | Path, *, overwrite: bool) -> Iterator[Place]:
     written.
     """
     target = Path(target)
-    if target.exists() or target.is_symlink():
-        if not overwrite:
-            raise UsageError(f"{target} exists already", remedy="add --overwrite, or name another with -o")
-        if not (target / MANIFEST).is_file() and not _is_empty_folder(target):
+    with _writing(target):
+        if target.resolve() == Path.cwd() or not target.name:
+            raise UsageError(f"{target} is the current folder", remedy="name a folder in it: -o results")
+        _refuse_existing(target, overwrite=overwrite)
+        if target.exists() and not (target / MANIFEST).is_file() and not _is_empty_folder(target):
             raise UsageError(
                 f"{target} was not made by devicekit: it has no {MANIFEST}",
                 remedy="name another folder with -o",
             )
     with _scratch_beside(target) as folder:
-        yield Place(target, folder)
+        yield Place(target, folder, overwrite)
 
 
 @contextmanager
 def scratch_file(target: str | Path, *, overwrite: bool) -> Iterator[Place]:
     """Yields a Place for the file `target`, as `scratch` does for a folder."""
     target = Path(target)
-    if target.is_dir():
-        raise UsageError(
-            f"{target} is a folder; expected a file name", remedy=f"try -o {target}/model.tflite"
-        )
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists already", remedy="add --overwrite, or name another with -o")
+    with _writing(target):
+        if target.is_dir():
+            raise UsageError(
+                f"{target} is a folder; expected a file name", remedy=f"try -o {target}/model.tflite"
+            )
+        _refuse_existing(target, overwrite=overwrite)
     with _scratch_beside(target) as folder:
-        yield Place(target, folder)
+        yield Place(target, folder, overwrite)
 
 
 def file_deployment(deployment: Deployment, place: Place, *, keep_all: bool) -> Deployment:
     """Writes the folder (chosen .tflite, manifest, report; all candidates with `keep_all`).
 
     Returns the deployment with the paths as they are then. Candidates that are not kept lose their path.
+    Where another folder has appeared at the target meanwhile, the next free name is taken. Raises UsageError
+    where the disk is full or refuses.
     """
-    made = place.scratch / "folder"
-    made.mkdir()
-    kept = []
-    for candidate in deployment.candidates:
-        inside: Path | None = None
-        if candidate.path is not None and (candidate.status == "chosen" or keep_all):
-            inside = Path(f"{deployment.name}.{candidate.recipe}.tflite")
-            if candidate.status != "chosen":
-                inside = CANDIDATES / inside
-                (made / CANDIDATES).mkdir(exist_ok=True)
-            shutil.move(candidate.path, made / inside)
-        kept.append(_moved(candidate, None if inside is None else place.target / inside))
-    deployment = replace(deployment, candidates=tuple(kept), folder=place.target)
-    _write_json(made / MANIFEST, manifest(deployment, made))
-    _write_json(made / REPORT, deployment.to_json())
-    _replace_folder(made, place)
+    target = place.target if place.overwrite else _free(place.target)
+    with _writing(target):
+        made = place.scratch / "folder"
+        made.mkdir()
+        deployment = _fill(made, deployment, target=target, keep_all=keep_all)
+        _put(made, target)
     return deployment
 
 
@@ -92,9 +90,29 @@ def file_conversion(conversion: Conversion, place: Place) -> Conversion:
         path = None
         if candidate.status == "chosen" and candidate.path is not None:
             path = place.target
-            os.replace(candidate.path, path)
+            with _writing(path):
+                _refuse_existing(path, overwrite=place.overwrite)
+                os.replace(candidate.path, path)
         kept.append(_moved(candidate, path))
     return replace(conversion, candidates=tuple(kept))
+
+
+def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -> Deployment:
+    """Writes everything into `made`, which will be `target`; returns the deployment as filed."""
+    kept = []
+    for candidate in deployment.candidates:
+        inside: Path | None = None
+        if candidate.path is not None and (candidate.status == "chosen" or keep_all):
+            inside = Path(f"{deployment.name}.{candidate.recipe}.tflite")
+            if candidate.status != "chosen":
+                inside = CANDIDATES / inside
+                (made / CANDIDATES).mkdir(exist_ok=True)
+            shutil.move(candidate.path, made / inside)
+        kept.append(_moved(candidate, None if inside is None else target / inside))
+    deployment = replace(deployment, candidates=tuple(kept), folder=target)
+    _write_json(made / MANIFEST, manifest(deployment, made))
+    _write_json(made / REPORT, deployment.to_json())
+    return deployment
 
 
 def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
@@ -146,26 +164,59 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
     path.write_text(dumps(document) + "\n", encoding="utf-8")
 
 
-def _replace_folder(made: Path, place: Place) -> None:
-    """Moves `made` to the target. An older folder goes only after the new one stands."""
-    if place.target.exists():
-        place.target.rename(place.scratch / "older")
-    made.rename(place.target)
+def _put(made: Path, target: Path) -> None:
+    """Moves the folder `made` to `target`. An older one goes only after the new one stands."""
+    if not target.exists():
+        made.rename(target)
+        return
+    older = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.older.", dir=target.parent))
+    try:
+        target.rename(older)  # onto an empty folder: one step
+        made.rename(target)
+    except BaseException:
+        if target.exists():
+            older.rmdir()
+        else:
+            older.rename(target)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
 
 
-@contextmanager
-def _scratch_beside(target: Path) -> Iterator[Path]:
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise UsageError(
-            f"{target.parent} cannot be written: {error.strerror}", remedy="name another place with -o"
-        ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _free(target: Path) -> Path:
+    """Returns `target`, or the first of target-2, target-3, … that does not exist."""
+    others = (target.with_name(f"{target.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([target], others) if not _is_taken(path))
+
+
+def _refuse_existing(target: Path, *, overwrite: bool) -> None:
+    if _is_taken(target) and not overwrite:
+        raise UsageError(f"{target} exists already", remedy="add --overwrite, or name another with -o")
+
+
+def _is_taken(target: Path) -> bool:
+    return (target.exists() or target.is_symlink()) and not _is_empty_folder(target)
 
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turns what the system refuses while `target` is written into a UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written: {error.strerror or error}", remedy="name another place with -o"
+        ) from error
+
+
+@contextmanager
+def _scratch_beside(target: Path) -> Iterator[Path]:
+    with _writing(target.parent):
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.", dir=target.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

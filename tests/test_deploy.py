@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import devicekit
 from devicekit.deployment import model_name
+from devicekit.device.seam import Completed
 from devicekit.document import dumps
 from devicekit.errors import ConvertError, Lost, RecipeError, UsageError
 from devicekit.testing import FakeDevice
@@ -122,10 +124,54 @@ def test_wrong_outputs_on_the_device_reject_the_candidate(deploy: Any) -> None:
     assert "differ from the reference" in deployment.candidates[0].findings[0].detail
 
 
-def test_a_lost_device_ends_the_run_and_leaves_nothing(deploy: Any, tmp_path: Path) -> None:
-    with pytest.raises(Lost):
-        deploy(device=FakeDevice(fault="lost"))
-    assert list(tmp_path.iterdir()) == []
+def test_a_device_lost_on_the_way_ends_the_run_and_what_was_measured_is_filed(
+    deploy: Any, tmp_path: Path
+) -> None:
+    measured = 0
+
+    def lost_at_the_third(argv: Sequence[str]) -> None:
+        nonlocal measured
+        measured += any(word.startswith("model=") for word in argv)
+        if measured == 3:
+            raise Lost("fake:1", during="measuring")
+
+    deployment = deploy(device=FakeDevice(run=lost_at_the_third))
+    assert deployment.chosen is None
+    assert deployment.error.message == "fake:1 was lost during measuring"
+    report = json.loads((tmp_path / "digits.float32.pixel7" / "report.json").read_text())
+    assert [bool(c["measurement"]) for c in report["candidates"]] == [True, True, False]
+    assert report["error"]["exit_code"] == 4
+
+
+def test_a_folder_that_appears_meanwhile_is_not_touched(deploy: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "digits.float32.pixel7"
+
+    def appear(argv: Sequence[str]) -> None:
+        theirs.mkdir(exist_ok=True)
+        (theirs / "precious").touch()
+
+    deployment = deploy(device=FakeDevice(run=appear), recipes=["float32"])
+    assert deployment.folder == Path("digits.float32.pixel7-2")
+    assert deployment.chosen.path.is_file()
+    assert [p.name for p in theirs.iterdir()] == ["precious"]
+
+
+def test_the_time_limit_reaches_the_device(deploy: Any) -> None:
+    class Watching(FakeDevice):
+        timeouts: ClassVar[set[float]] = set()
+
+        def run(self, argv: Sequence[str], *, timeout_s: float) -> Completed:
+            if any(word.startswith("model=") for word in argv):
+                self.timeouts.add(timeout_s)
+            return super().run(argv, timeout_s=timeout_s)
+
+    deploy(device=Watching(), recipes=["float32"], timeout_s=70)
+    assert Watching.timeouts == {70}
+
+
+def test_an_unknown_preference_is_said_before_any_work(deploy: Any) -> None:
+    with pytest.raises(UsageError, match='cannot prefer "speed"'):
+        deploy(prefer="speed")
 
 
 def test_rerunning_refuses_and_overwrite_replaces(deploy: Any, tmp_path: Path) -> None:
@@ -185,6 +231,8 @@ def test_convert_refuses_a_recipe_for_a_model_that_is_quantized_already(data: Pa
     devicekit.convert(data / "digits.float32.tflite", recipe="dynamic_int8", path=quantized)
     with pytest.raises(ConvertError, match="it is quantized already, int8 needs the float model"):
         devicekit.convert(quantized, recipe="int8", path=tmp_path / "smaller.tflite")
+    with pytest.raises(ConvertError, match="it is quantized already"):
+        devicekit.deploy(quantized, "pixel7", recipes=["int8"], folder=tmp_path / "out")
     kept = devicekit.convert(quantized, path=tmp_path / "copy.tflite")
     assert kept.chosen is not None and kept.chosen.recipe == "original"
     assert (tmp_path / "copy.tflite").read_bytes() == quantized.read_bytes()
@@ -202,7 +250,7 @@ def test_convert_says_why_a_recipe_cannot_be_built(data: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_the_main_job_on_a_legacy_h5(data: Path, tmp_path: Path) -> None:
     deployment = devicekit.deploy(
-        data / "digits.h5", "pixel7", data=str(data / "digits.npz"), folder=tmp_path / "out"
+        data / "digits.h5", "pixel7", data=str(data / "digits.npz"), folder=tmp_path / "out", prefer="size"
     )
     assert [c.recipe for c in deployment.candidates] == [
         *(

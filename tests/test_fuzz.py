@@ -1,7 +1,6 @@
 """Damaged .tflite files through the whole kit: every one is a result or one of our errors, and none hangs."""
 
 import random
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from devicekit.errors import DevicekitError
 MUTATIONS = 500  # that are read and checked; those that pass are also run
 MOST_RUNS = 60
 MOST_BUILDS = 8
-SLOWEST_S = 30.0
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -35,14 +33,13 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a hang
 def test_500_damaged_models_neither_crash_nor_hang_the_kit(data: Path, tmp_path: Path) -> None:
     content = (data / "tflite" / "cnn_float32.tflite").read_bytes()
     path = tmp_path / "m.tflite"
     outcomes: Counter[str] = Counter()
-    slowest = 0.0
     for seed in range(MUTATIONS):
         path.write_bytes(mutated(content, seed))
-        start = time.monotonic()
         try:
             devicekit.inspect_model(path)
             outcomes["checked"] += 1
@@ -55,9 +52,7 @@ def test_500_damaged_models_neither_crash_nor_hang_the_kit(data: Path, tmp_path:
         except DevicekitError as error:
             assert error.remedy and "\n" not in error.message
             outcomes["refused"] += 1
-        slowest = max(slowest, time.monotonic() - start)
     assert outcomes["checked"] > 100 and outcomes["refused"] > 100 and outcomes["run"] > 10, outcomes
-    assert slowest < SLOWEST_S
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from devicekit.errors import UsageError
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "m.pixel7"
     target.mkdir()
+    (target / "manifest.json").touch()
     with pytest.raises(UsageError) as caught, output.scratch(target, overwrite=False):
         pass
     assert caught.value.message == f"{target} exists already"
@@ -33,6 +34,25 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(open_place, tmp_
     with pytest.raises(UsageError) as caught, open_place(tmp_path / "missing" / "m", overwrite=False):
         pass
     assert caught.value.message == f"{tmp_path / 'missing'} cannot be written: No such file or directory"
+
+
+@pytest.mark.parametrize("name", [".", "x" * 300])
+def test_names_that_cannot_be_a_folder_of_ours_are_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError), output.scratch(name, overwrite=True):
+        pass
+
+
+def test_the_older_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path: Path) -> None:
+    older = tmp_path / "m.pixel7"
+    older.mkdir()
+    (older / "manifest.json").write_text("older")
+    with pytest.raises(FileNotFoundError):
+        output._put(tmp_path / "never made", older)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pixel7"]
+    assert (older / "manifest.json").read_text() == "older"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
