@@ -1,5 +1,6 @@
 """The pipeline: a model and a profile in, a measured artifact out. Reads top to bottom."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,12 +20,19 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.fit import Candidate, Prefer
-from devicekit.measurement import Measurement, Plan
+from devicekit.measurement import Measurement, Plan, pooled
 
 if TYPE_CHECKING:
     from devicekit.device.seam import Device
     from devicekit.profile.schema import Profile
-    from devicekit.quantize.build import BuildResult
+    from devicekit.quantize.build import BuildResult, DataSummary
+
+_log = logging.getLogger(__name__)
+
+_SOURCE_SUFFIXES = (".h5", ".hdf5", ".keras")
+
+# Every candidate is measured in so many turns, a process each.
+ROUNDS = 3
 
 
 def deploy(
@@ -92,6 +100,7 @@ def deploy(
                 source=source,
                 graph=read_graph(source.float_path),
                 data=built.data,
+                metric=_metric(eval_function, built.data),
                 device=facts,
                 candidates=tuple(candidates),
                 seconds=steps.seconds,
@@ -109,6 +118,9 @@ def convert(
     recipe: str | None = None,
     data: str | None = None,
     eval_function: str | None = None,
+    prefer: Prefer | None = None,
+    min_cosine: float | None = None,
+    min_top1_agreement: float | None = None,
     path: str | Path | None = None,
     overwrite: bool = False,
     trust: bool = False,
@@ -127,11 +139,14 @@ def convert(
     from devicekit.quantize.recipes import known_recipe
 
     model = Path(model)
-    target = None if profile is None else customized(profile, (recipe,) if recipe else ())
+    own = {"prefer": prefer, "min_cosine": min_cosine, "min_top1": min_top1_agreement}
+    target = None if profile is None else customized(profile, (recipe,) if recipe else (), **_given(own))
     recipes = target.recipes.try_ if target else (known_recipe(recipe or "float32"),)
-    made_for = target.name if target else recipes[0]
+    path = Path(path or f"{model_name(model)}.{target.name if target else recipes[0]}.tflite")
+    if path.suffix in _SOURCE_SUFFIXES or path.resolve() == model.resolve():
+        raise UsageError(f"-o {path} would replace a model with a .tflite", remedy="name a new .tflite file")
     limits = _given({"timeout_s": timeout_s})
-    with output.scratch_file(path or f"{model_name(model)}.{made_for}.tflite", overwrite=overwrite) as place:
+    with output.scratch_file(path, overwrite=overwrite) as place:
         source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
         built = build(
             source.float_path,
@@ -152,6 +167,7 @@ def convert(
                 source=source,
                 graph=read_graph(source.float_path),
                 data=built.data,
+                metric=_metric(eval_function, built.data),
                 candidates=tuple(candidates),
             ),
             place,
@@ -177,7 +193,7 @@ def measure(
     from devicekit.runner.script import RunnableModel, measure_model
 
     model = Path(model)
-    if model.suffix in (".h5", ".hdf5", ".keras") or model.is_dir():
+    if model.suffix in _SOURCE_SUFFIXES or model.is_dir():
         raise LoadError(
             str(model),
             found="is a Keras model",
@@ -214,9 +230,9 @@ def customized(
     )
     for recipe in target.recipes.try_:
         known_recipe(recipe)
-    if target.recipes.prefer not in fit.WHY:
+    if target.recipes.prefer not in fit.PREFERENCES:
         raise UsageError(
-            f'cannot prefer "{target.recipes.prefer}"', remedy=f"choose from: {', '.join(fit.WHY)}"
+            f'cannot prefer "{target.recipes.prefer}"', remedy=f"choose from: {', '.join(fit.PREFERENCES)}"
         )
     return target
 
@@ -238,36 +254,54 @@ def _measure_fitting(
 ) -> tuple[list[Candidate], DeviceError | None]:
     """Returns the candidates, and why the device failed on the way; None where it did not.
 
-    Those that fit come with their measurement, or rejected for what it showed.
+    Those that fit come with their measurement, or rejected for what it showed. They take turns, so that what
+    else the machine does disturbs all alike.
     """
-    fitting = [c for c in candidates if c.status == "fits"]
     results = {c.recipe: c for c in candidates}
+    rounds: dict[str, list[Measurement]] = {c.recipe: [] for c in candidates if c.status == "fits"}
+    plan = replace(plan, min_s=plan.min_s / ROUNDS, max_runs=plan.max_runs // ROUNDS)
+    turns = [recipe for _ in range(ROUNDS) for recipe in rounds]
     lost = None
-    for done, candidate in enumerate(fitting):
-        progress.report("measure", detail=candidate.recipe, done=done, total=len(fitting))
+    for done, recipe in enumerate(turns):
+        if results[recipe].status != "fits":
+            continue
+        progress.report("measure", detail=recipe, done=done, total=len(turns))
         try:
-            results[candidate.recipe] = _measure_one(board, profile, candidate, plan=plan)
+            rounds[recipe].append(_measure_one(board, results[recipe], plan=plan))
+        except MeasurementError as error:
+            rule = "memory" if isinstance(error, OutOfMemory) else "measure"
+            results[recipe] = fit.reject(results[recipe], Finding(rule, error.message, error.remedy))
         except DeviceError as error:
             lost = error
             break
-    return list(results.values()), lost
+    return [_with_rounds(profile, c, rounds.get(c.recipe, [])) for c in results.values()], lost
 
 
-def _measure_one(board: "Device", profile: "Profile", candidate: Candidate, *, plan: Plan) -> Candidate:
+def _measure_one(board: "Device", candidate: Candidate, *, plan: Plan) -> Measurement:
     from devicekit.runner.script import RunnableModel, measure_model
 
     assert candidate.path and candidate.sha256
-    model = RunnableModel(candidate.path, candidate.sha256, golden=candidate.golden)
-    try:
-        measurement = measure_model(board, model, plan)
-    except OutOfMemory as error:
-        return fit.reject(candidate, Finding("memory", error.message, error.remedy))
-    except MeasurementError as error:
-        return fit.reject(candidate, Finding("measure", error.message, error.remedy))
+    return measure_model(
+        board, RunnableModel(candidate.path, candidate.sha256, golden=candidate.golden), plan
+    )
+
+
+def _with_rounds(profile: "Profile", candidate: Candidate, rounds: Sequence[Measurement]) -> Candidate:
+    """Returns the candidate with its rounds as one measurement, rejected for what that shows."""
+    if not rounds:
+        return candidate
+    measurement = pooled(rounds)
     candidate = replace(candidate, measurement=measurement)
     for finding in fit.measured_findings(profile, measurement):
         candidate = fit.reject(candidate, finding)
     return candidate
+
+
+def _metric(eval_function: str | None, data: "DataSummary") -> str | None:
+    """Returns the name of the task metric: the user's function, or accuracy; None where there is none."""
+    if eval_function:
+        return eval_function.rpartition(":")[2]
+    return "accuracy" if data.has_labels else None
 
 
 class _Steps:
@@ -281,6 +315,7 @@ class _Steps:
         start = time.monotonic()
         yield
         self.seconds[name] = time.monotonic() - start
+        _log.info("%s took %.1f s", name, self.seconds[name])
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ JSON schema history (`schema` in every document)
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
+def _versions() -> dict[str, str]:
+    """Returns the versions of what quantizes and runs every model."""
+    return {name: version(name) for name in ("ai-edge-litert", "litert-quantizer")}
+
+
 def model_name(model: Path) -> str:
     """Returns the name of a model without its ending; a SavedModel is a folder and has none."""
     whole = model.resolve()
@@ -33,7 +39,8 @@ def model_name(model: Path) -> str:
 class Conversion:
     """One model, its candidates, and the chosen one.
 
-    `graph` is the float .tflite that the candidates were made of. `profile` is None where only a recipe was
+    `graph` is the float .tflite that the candidates were made of. `metric` names the task metric, None where
+    there is none. `profile` is None where only a recipe was
     asked for.
     """
 
@@ -42,6 +49,7 @@ class Conversion:
     source: "Source"
     graph: "Graph"
     data: "DataSummary"
+    metric: str | None
     candidates: tuple[Candidate, ...]
 
     @property
@@ -88,7 +96,8 @@ class Conversion:
             "verdict": self.verdict,
             "data": asdict(self.data),
             "candidates": [candidate.to_json() for candidate in self.candidates],
-            "versions": {"devicekit": __version__, **source.versions},
+            "metric": self.metric,
+            "versions": {"devicekit": __version__, **_versions(), **source.versions},
             **({"error": self.error.to_json()} if self.error else {}),
         }
 
@@ -121,7 +130,9 @@ class Deployment(Conversion):
         """Returns why no latency on the profile's device is given; None where it was measured there."""
         if self.evidence == "measured":
             return None
-        return f"not predicted, this profile has no calibration for {self.profile.runtime.label}"
+        reason = f"not predicted, this profile has no calibration for {self.profile.runtime.label}"
+        limit_ms = self.profile.limits.latency_ms
+        return f"{reason}; its limit of {limit_ms:g} ms is not judged" if limit_ms else reason
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -26,7 +26,7 @@ DevicekitError                      exit
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -86,6 +86,9 @@ class ProfileError(DevicekitError):
         lines = [f"{file}: {problem}" for problem in self.problems]
         count = f"{file} has {len(lines)} problems\n  " if len(lines) > 1 else ""
         super().__init__(count + "\n  ".join(lines), remedy=remedy)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "problems": [asdict(problem) for problem in self.problems]}
 
 
 class UnknownProfile(ProfileError):

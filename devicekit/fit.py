@@ -1,5 +1,6 @@
 """Recipes x rules x fidelity -> the chosen artifact, and why each other one was not chosen."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +21,9 @@ Prefer = Literal["latency", "size", "quality"]
 # Source: medians of one model in alternating rounds here differ by up to 5 % (facts/native-runner.md).
 SAME_LATENCY = 1.05
 
-WHY = {
-    "latency": "fastest that keeps quality",
-    "size": "smallest that keeps quality",
-    "quality": "closest to the float model",
-}
+PREFERENCES = ("latency", "size", "quality")
+# Cosines are computed in float64 of float32 outputs: equal ones come out within this of 1.
+COSINE_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -90,27 +89,30 @@ def quality_findings(profile: "Profile", fidelity: "Fidelity | None") -> Iterabl
     if fidelity is None:
         return
     quality = profile.quality
-    if quality.min_cosine is not None and fidelity.cosine < quality.min_cosine:
+    if fidelity.cosine < quality.min_cosine - COSINE_ERROR:
         yield Finding(
             rule="quality.min_cosine",
-            detail=f"cosine {fidelity.cosine:.4f} < {quality.min_cosine:g}",
-            remedy=f"give more calibration data with --data, or accept it: "
-            f"--min-cosine {_just_below(fidelity.cosine):g}",
+            detail=f"cosine {fidelity.cosine:.6g} < {quality.min_cosine:g}",
+            remedy=_accept(fidelity.cosine, "--min-cosine"),
+            excess=quality.min_cosine / max(fidelity.cosine, 1e-6),
         )
     agreement = fidelity.top1_agreement
     minimum = quality.min_top1_agreement
-    if minimum is not None and agreement is not None and agreement < minimum:
+    if agreement is not None and agreement < minimum:
         yield Finding(
             rule="quality.min_top1_agreement",
             detail=f"top-1 {agreement * 100:.1f} % < {minimum * 100:g} %",
-            remedy=f"give more calibration data with --data, or accept it: "
-            f"--min-top1 {_just_below(agreement):g}",
+            remedy=_accept(agreement, "--min-top1"),
+            excess=minimum / max(agreement, 1e-6),
         )
 
 
-def _just_below(value: float) -> float:
-    """Returns `value` rounded down to two decimals: a threshold that it meets."""
-    return int(value * 100) / 100
+def _accept(value: float, option: str) -> str:
+    """Returns what to do about a quality of `value`: below a half there is nothing to accept."""
+    if value < 0.5:
+        return "calibrate with real samples (--data), or leave this recipe out"
+    floored = math.floor(value * 1e4) / 1e4
+    return f"calibrate with more real samples (--data), or accept it: {option} {floored:g}"
 
 
 def reject(candidate: Candidate, finding: Finding) -> Candidate:
@@ -127,6 +129,7 @@ def measured_findings(profile: "Profile", measurement: Measurement) -> Iterable[
             rule="memory",
             detail=f"needs {must_have / 2**20:.1f} MiB, limits.memory_mib is {limit_mib:g}",
             remedy="use a smaller input, a smaller model or an int8 recipe, or raise limits.memory_mib",
+            excess=must_have / (limit_mib * 2**20),
         )
     limit_ms = profile.limits.latency_ms
     median_ms = measurement.latency.median_us / 1000
@@ -135,6 +138,7 @@ def measured_findings(profile: "Profile", measurement: Measurement) -> Iterable[
             rule="latency",
             detail=f"median {median_ms:.3g} ms, limits.latency_ms is {limit_ms:g}",
             remedy="try --threads, an int8 recipe or a smaller model, or raise limits.latency_ms",
+            excess=median_ms / limit_ms,
         )
 
 
@@ -173,12 +177,28 @@ def _most_faithful(fitting: Sequence[Candidate]) -> Candidate:
     return max(fitting, key=key)
 
 
+def reason(candidates: Sequence[Candidate], prefer: Prefer) -> str:
+    """Returns why the chosen one was chosen, in words. One must be chosen."""
+    chosen = next(c for c in candidates if c.status == "chosen")
+    if prefer == "size":
+        return "smallest that keeps quality"
+    if prefer == "quality":
+        has_metric = chosen.fidelity is not None and chosen.fidelity.task_metric is not None
+        return "best task metric" if has_metric else "closest to the float model"
+    medians = [c.measurement.latency.median_us for c in candidates if c.measurement and not c.findings]
+    if chosen.measurement is None:
+        return "smallest that keeps quality; nothing was measured, `devicekit deploy` does"
+    if chosen.measurement.latency.median_us <= min(medians):
+        return "fastest that keeps quality"
+    return f"smallest of those within {(SAME_LATENCY - 1) * 100:.0f} % of the fastest that keeps quality"
+
+
 def nearest_miss(candidates: Sequence[Candidate]) -> tuple[str, str]:
     """Returns what the best of the rejected misses by, and what would make it fit."""
     rejected = [c for c in candidates if c.status == "rejected"] or list(candidates)
     if not rejected:
         return "no recipe was tried", "name recipes in the profile's [recipes] try, or with --recipe"
-    best = min(rejected, key=lambda c: (len(c.findings), c.size_bytes or 0))
+    best = min(rejected, key=lambda c: (len(c.findings), max(f.excess or 1 for f in c.findings)))
     detail = "; ".join(finding.detail for finding in best.findings)
     remedies = list(dict.fromkeys(finding.remedy for finding in best.findings))
     return f"{best.recipe} comes closest: {detail}", "; and ".join(remedies)

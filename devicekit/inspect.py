@@ -89,7 +89,7 @@ def inspect_model(
         inputs=graph.input_tensors,
         outputs=graph.output_tensors,
         ops=_counts(graph),
-        parameters=parameters(graph),
+        parameters=parameters(graph) if source.parameters is None else source.parameters,
         macs=macs(graph),
         size_bytes=graph.size_bytes,
         min_runtime_version=graph.min_runtime_version,

@@ -7,7 +7,7 @@ JSON schema history (`schema` in every document)
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 SCHEMA = 1
@@ -17,6 +17,9 @@ Evidence = Literal["measured", "simulated", "predicted", "emulated"]
 # A spread (interquartile range over median) above this is called unstable.
 # Source: this class of machine shows 1-3 % when quiet and 10-60 % under load (measured, November 2026).
 UNSTABLE_SPREAD = 0.10
+# So is a p95 this many times the median: one run in twenty waited for something else.
+UNSTABLE_TAIL = 2.0
+MIN_TAIL_SAMPLES = 40  # below, the p95 is one or two runs
 MIN_SAMPLES = 10
 
 
@@ -109,6 +112,24 @@ def summarize(samples_us: Sequence[float], *, first_us: float | None, init_us: f
     )
 
 
+def pooled(rounds: Sequence[Measurement]) -> Measurement:
+    """Returns one measurement of several rounds of the same model: all samples, the most memory of any.
+
+    First inference and set-up are those of the first round; conditions before the first, after the last.
+    """
+    first, last = rounds[0], rounds[-1]
+    samples = [sample for one in rounds for sample in one.latency.samples_us]
+    most = max(rounds, key=lambda one: one.memory.must_have_bytes or 0).memory
+    conditions = {**first.conditions, "after": last.conditions.get("after")}
+    return replace(
+        first,
+        latency=summarize(samples, first_us=first.latency.first_us, init_us=first.latency.init_us),
+        memory=most,
+        conditions=conditions,
+        stability=stability(samples),
+    )
+
+
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Returns the nearest-rank percentile of ascending values."""
     rank = max(math.ceil(percent / 100 * len(ordered)), 1)
@@ -131,5 +152,8 @@ def stability(samples_us: Sequence[float]) -> str:
     width = spread(samples_us)
     if width is None:
         return "unknown"
+    tail = percentile(sorted(samples_us), 95) / statistics.median(samples_us)
+    if width <= UNSTABLE_SPREAD and tail > UNSTABLE_TAIL and len(samples_us) >= MIN_TAIL_SAMPLES:
+        return f"unstable (p95 is {tail:.1f} × the median)"
     verdict = "stable" if width <= UNSTABLE_SPREAD else "unstable"
     return f"{verdict} (spread {width * 100:.1f} %)"

@@ -119,8 +119,8 @@ def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
     """Returns what identifies the chosen artifact and says how to feed it; `made` holds the file."""
     document = deployment.to_json()
     chosen = deployment.chosen
+    schema = {"schema": document["schema"]}
     common = {
-        "schema": document["schema"],
         "source": document["model"],
         "profile": document["profile"],
         "versions": document["versions"],
@@ -128,8 +128,9 @@ def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
         "evidence": document["evidence"],
     }
     if chosen is None or chosen.path is None:
-        return {"artifact": None, "error": document["error"], **common}
+        return {**schema, "artifact": None, "error": document["error"], **common}
     return {
+        **schema,
         "artifact": {
             "file": chosen.path.name,
             "recipe": chosen.recipe,
@@ -214,6 +215,8 @@ def _writing(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _scratch_beside(target: Path) -> Iterator[Path]:
+    if not target.parent.exists():
+        raise UsageError(f"{target.parent} does not exist", remedy=f"make it first: mkdir -p {target.parent}")
     with _writing(target.parent):
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.", dir=target.parent))
     try:

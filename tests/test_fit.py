@@ -89,6 +89,12 @@ def test_nothing_fits_nothing_is_chosen() -> None:
     assert fit.choose(candidates, "latency") == candidates
 
 
+def test_the_nearest_miss_is_nearest_in_what_it_exceeds() -> None:
+    far = fit.reject(candidate("weight_int4", 1), Finding("memory", "needs 21", "m", excess=21.0))
+    near = fit.reject(candidate("dynamic_int8", 2), Finding("memory", "needs 11", "m", excess=11.0))
+    assert fit.nearest_miss([far, near])[0] == "dynamic_int8 comes closest: needs 11"
+
+
 def test_the_nearest_miss_breaks_the_fewest_rules() -> None:
     finding = Finding("model_mib", "file 5 MiB, limits.model_mib is 4", "use int8")
     twice = fit.reject(fit.reject(candidate("float32", 1, 1.0), finding), Finding("memory", "x", "y"))
@@ -103,7 +109,34 @@ def test_quality_below_a_threshold_is_a_finding_with_the_way_to_accept_it() -> N
     [finding] = fit.quality_findings(profile(), fidelity(top1=0.962))
     assert finding.rule == "quality.min_top1_agreement"
     assert finding.detail == "top-1 96.2 % < 98 %"
-    assert finding.remedy.endswith("--min-top1 0.96")
+    assert finding.remedy.endswith("or accept it: --min-top1 0.962")
+
+
+def test_the_remedy_names_a_threshold_that_is_met() -> None:
+    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.97999))
+    assert finding.remedy.endswith("--min-cosine 0.9799")
+
+
+def test_a_useless_candidate_is_not_offered_for_acceptance() -> None:
+    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.0))
+    assert finding.remedy == "calibrate with real samples (--data), or leave this recipe out"
+
+
+def test_the_float_model_equals_itself_whatever_the_rounding() -> None:
+    strict = profile()
+    strict.quality.min_cosine = 1.0
+    assert list(fit.quality_findings(strict, fidelity(cosine=0.9999999999999998))) == []
+
+
+def test_the_reason_says_what_decided() -> None:
+    first = fit.choose([candidate("float32", 400, 10.0), candidate("int8", 500, 9.0)], "latency")
+    assert fit.reason(first, "latency") == "fastest that keeps quality"
+    smaller = fit.choose([candidate("float32", 400, 10.0), candidate("int8", 100, 10.3)], "latency")
+    assert fit.reason(smaller, "latency") == "smallest of those within 5 % of the fastest that keeps quality"
+    scored = fit.choose([candidate("int8", 10, 1.0, fidelity=fidelity(metric=0.9))], "quality")
+    assert fit.reason(scored, "quality") == "best task metric"
+    unmeasured = fit.choose([candidate("int8", 10)], "latency")
+    assert "nothing was measured" in fit.reason(unmeasured, "latency")
 
 
 def test_top1_is_not_judged_where_the_output_is_no_scores() -> None:

@@ -9,6 +9,7 @@ from devicekit.measurement import (
     Measurement,
     Memory,
     percentile,
+    pooled,
     spread,
     stability,
     summarize,
@@ -39,6 +40,34 @@ def test_a_percentile_is_one_of_the_values(percent: float, value: float) -> None
 def test_a_quiet_run_is_stable_and_a_noisy_one_is_not() -> None:
     assert stability(QUIET) == "stable (spread 2.0 %)"
     assert stability([*QUIET[:5], *(2 * value for value in QUIET[5:])]).startswith("unstable")
+
+
+def test_one_slow_run_in_ten_is_unstable_though_the_quartiles_agree() -> None:
+    samples = [100.0, 101.0, 99.0] * 18 + [500.0] * 6
+    assert stability(samples) == "unstable (p95 is 5.0 × the median)"
+
+
+def test_rounds_pool_their_samples_and_keep_the_most_memory() -> None:
+    def one(samples: list[float], must_have: int, load: float) -> Measurement:
+        return Measurement(
+            evidence="simulated",
+            runner="script",
+            runtime_version="2.3.0",
+            threads=1,
+            latency=summarize(samples, first_us=samples[0], init_us=7.0),
+            memory=Memory(must_have, must_have, 1, "RssAnon"),
+            conditions={"before": {"load": load}, "after": {"load": load + 1}},
+            stability=stability(samples),
+            device="host",
+            model="m.tflite",
+            model_sha256="0",
+        )
+
+    both = pooled([one([10.0, 12.0], 5, 0.1), one([30.0, 14.0], 9, 0.5)])
+    assert both.latency.samples_us == (10.0, 12.0, 30.0, 14.0)
+    assert (both.latency.median_us, both.latency.first_us, both.latency.count) == (13.0, 10.0, 4)
+    assert both.memory.must_have_bytes == 9
+    assert both.conditions == {"before": {"load": 0.1}, "after": {"load": 1.5}}
 
 
 def test_a_lone_outlier_does_not_make_a_run_unstable() -> None:

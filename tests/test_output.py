@@ -33,7 +33,14 @@ def test_overwrite_refuses_a_folder_that_is_not_ours(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_said_before_the_work(open_place, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError) as caught, open_place(tmp_path / "missing" / "m", overwrite=False):
         pass
-    assert caught.value.message == f"{tmp_path / 'missing'} cannot be written: No such file or directory"
+    assert caught.value.message == f"{tmp_path / 'missing'} does not exist"
+    assert caught.value.remedy == f"make it first: mkdir -p {tmp_path / 'missing'}"
+
+
+@pytest.mark.parametrize("open_place", [output.scratch, output.scratch_file])
+def test_a_place_that_nobody_can_write_is_said_before_the_work(open_place) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match="/proc cannot be written: "), open_place("/proc/m", overwrite=False):
+        pass
 
 
 @pytest.mark.parametrize("name", [".", "x" * 300])

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from devicekit.cli.options import (
+    RECIPES,
     building,
     common,
     fail,
@@ -22,14 +23,9 @@ from devicekit.cli.options import (
 @click.option("--profile", "-p", required=True, metavar="NAME|FILE", help="The device profile to fit.")
 @click.option("--device", default="auto", metavar="ADDRESS", help="`host` is this machine. Default: auto.")
 @click.option(
-    "--recipe", "-r", "recipes", multiple=True, help="Try this instead of the profile's. Repeatable."
+    "--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}. Repeatable."
 )
-@click.option("--prefer", type=click.Choice(["latency", "size", "quality"]), help="What decides the choice.")
-@click.option("--min-cosine", type=click.FloatRange(-1, 1), help="Overrides quality.min_cosine.")
-@click.option(
-    "--min-top1", "min_top1_agreement", type=click.FloatRange(0, 1), help="Overrides min_top1_agreement."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Overrides runtime.threads.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Overrides runtime.threads.")
 @click.option("--output", "-o", "folder", metavar="DIR", help="Default: MODEL.PROFILE.")
 @click.option("--overwrite", is_flag=True, help="Replace an output folder that devicekit made.")
 @click.option("--keep-all", is_flag=True, help="Keep the .tflite of every candidate.")

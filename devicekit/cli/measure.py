@@ -11,7 +11,7 @@ from devicekit.cli.options import common, keep_given, show_json, show_text, watc
 @click.argument("model")
 @click.option("--profile", "-p", metavar="NAME|FILE", help="Measure under the limits of this profile.")
 @click.option("--device", default="host", metavar="ADDRESS", help="`host` is this machine, the default.")
-@click.option("--threads", type=click.IntRange(min=1), help="Default: the profile's, else 1.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Default: the profile's, else 1.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), help="Seconds the run may take.")
 @common
 def measure(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from devicekit.cli.options import (
+    RECIPES,
     building,
     common,
     fail,
@@ -55,18 +56,22 @@ def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **
 @click.command()
 @click.argument("model")
 @click.option("--profile", "-p", metavar="NAME|FILE", help="Take the best recipe for this profile.")
-@click.option("--recipe", "-r", help="Use this recipe. Default: float32.")
+@click.option("--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}.")
 @click.option("--output", "-o", "path", metavar="FILE", help="Default: MODEL.RECIPE.tflite.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @building
 @loading
 @common
-def convert(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+def convert(
+    model: str, recipes: tuple[str, ...], format_: str, quiet: bool, verbose: bool, **options: Any
+) -> int:
     """Write MODEL as a .tflite, by one recipe or fitted to a profile. Nothing is measured."""
     import devicekit
 
+    if len(recipes) > 1:
+        raise click.UsageError("convert writes one file: give one --recipe, or a --profile to choose by")
     with watched(quiet=quiet, verbose=verbose):
-        conversion = devicekit.convert(model, **keep_given(options))
+        conversion = devicekit.convert(model, recipe=next(iter(recipes), None), **keep_given(options))
     if format_ == "json":
         show_json(conversion.to_json())
     else:

@@ -1,5 +1,6 @@
 """What all commands share: options that mean the same everywhere, errors as the user reads them, exits."""
 
+import io
 import itertools
 import logging
 import os
@@ -19,13 +20,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("text", "json")
 INTERRUPTED = 130
 
+# Written out, so that --help imports nothing; a test compares it with the table of recipes.
+RECIPES = "float32, float16, dynamic_int8, weight_int8, weight_int4, int8, int8_float_io, int16x8"
+
 
 def common(command: F) -> F:
     """Adds --format, --quiet, -v and --debug."""
     for option in (
         click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
         click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
         click.option("--format", "format_", type=click.Choice(FORMATS), default="text", help="On stdout."),
     ):
         command = option(command)
@@ -44,8 +48,16 @@ def loading(command: F) -> F:
 
 
 def building(command: F) -> F:
-    """Adds the options of every command that quantizes: --data and --eval."""
+    """Adds the options of every command that quantizes and chooses: data, metric, thresholds, preference."""
     for option in (
+        click.option("--prefer", type=click.Choice(["latency", "size", "quality"]), help="What decides."),
+        click.option("--min-cosine", type=click.FloatRange(-1, 1), help="Overrides quality.min_cosine."),
+        click.option(
+            "--min-top1",
+            "min_top1_agreement",
+            type=click.FloatRange(0, 1),
+            help="Overrides quality.min_top1_agreement.",
+        ),
         click.option(
             "--eval",
             "eval_function",
@@ -109,6 +121,9 @@ def unknown_command(name: str, known: Iterable[str]) -> UsageError:
 def run(cli: click.Command) -> int:
     """Runs `cli` and returns the exit code; errors become one message with a remedy."""
     _terminate_like_ctrl_c()
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding gets "?" for what it lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = cli.main(prog_name="devicekit", standalone_mode=False)
         sys.stdout.flush()

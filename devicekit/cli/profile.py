@@ -44,4 +44,4 @@ def check(file: str, format_: str, quiet: bool, verbose: bool) -> None:
     if format_ == "json":
         show_json({"schema": 1, "file": file, "profile": found.name, "ok": True, "problems": []})
     else:
-        show_text(f"{file} is a valid profile: {found.title or found.name}")
+        show_text(f"{file} is a valid profile: {found.title or found.name}\n")

@@ -75,8 +75,9 @@ def profile_path(name: str) -> Path:
     """Returns the file of a shipped profile or base. Raises UnknownProfile."""
     path = library() / f"{name}.toml"
     if not NAME.fullmatch(name) or not path.is_file():
-        names = profile_names()
-        raise UnknownProfile(name, nearest=nearest(name, library_names()), count=len(names))
+        beside = next((p for p in (Path(f"{name}.toml"), Path(name)) if p.is_file()), None)
+        guess = f"./{beside}" if beside else nearest(name, library_names())
+        raise UnknownProfile(name, nearest=guess, count=len(profile_names()))
     return path
 
 

@@ -6,13 +6,13 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def size(size_bytes: float | None) -> str:
-    """Returns bytes in the unit that a file listing uses: 130 KB, 4.6 MB (powers of 1000)."""
+    """Returns bytes in the units of the profiles' limits (powers of 1024): 126 KiB, 3.56 MiB."""
     if size_bytes is None:
         return UNKNOWN
-    for limit, unit in ((1e3, "B"), (1e6, "KB"), (1e9, "MB")):
+    for limit, unit in ((2**10, "B"), (2**20, "KiB"), (2**30, "MiB")):
         if size_bytes < limit * 0.9995:
-            return f"{_short(size_bytes / (limit / 1e3))} {unit}"
-    return f"{_short(size_bytes / 1e9)} GB"
+            return f"{_short(size_bytes / (limit / 2**10))} {unit}"
+    return f"{_short(size_bytes / 2**30)} GiB"
 
 
 def mib(size_bytes: float | None) -> str:
@@ -31,6 +31,11 @@ def ms(us: float | None) -> str:
 
 def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{share * 100:.1f} %"
+
+
+def number(value: float | None) -> str:
+    """Returns a metric of unknown unit with four significant digits."""
+    return UNKNOWN if value is None else f"{value:.4g}"
 
 
 def cosine(value: float | None) -> str:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,41 @@ def labelled(rows: Iterable[tuple[str, str]]) -> Any:
     return grid
 
 
-def columns(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Any:
-    """Returns a table without lines; the first `left` columns and the last are aligned to the left."""
+def columns(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, optional: Sequence[str] = ()
+) -> Any:
+    """Returns a table without lines; the first `left` columns and the last are aligned to the left.
+
+    Where the terminal is too narrow, the columns titled in `optional` go, the first of them first.
+    """
+    return _Columns(tuple(header), [tuple(row) for row in rows], left, tuple(optional))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    left: int
+    optional: tuple[str, ...]
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.measure import Measurement
+
+        dropped: tuple[str, ...] = ()
+        for count in range(len(self.optional) + 1):
+            dropped = self.optional[:count]
+            table = self._table(dropped)
+            if Measurement.get(console, options.update(width=1000), table).maximum <= options.max_width:
+                break
+        yield table
+
+    def _table(self, dropped: tuple[str, ...]) -> Any:
+        kept = [i for i, title in enumerate(self.header) if title not in dropped]
+        header = [self.header[i] for i in kept]
+        return _table(header, [[row[i] for i in kept] for row in self.rows], left=self.left)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

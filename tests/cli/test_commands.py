@@ -135,6 +135,37 @@ def test_check_exits_3_and_gives_remedies(data: Path, tmp_path: Path) -> None:
     assert result.stdout.count("→") == 2
 
 
+def test_the_recipes_of_help_are_those_of_the_kit() -> None:
+    from devicekit.cli.options import RECIPES as in_help
+    from devicekit.quantize.recipes import RECIPES
+
+    assert in_help == ", ".join(RECIPES)
+
+
+@pytest.mark.parametrize("output", ["m.tflite", "./m.tflite", "keras.h5"])
+def test_convert_never_writes_over_a_model(output: str, data: Path, tmp_path: Path) -> None:
+    content = (data / "digits.float32.tflite").read_bytes()
+    (tmp_path / "m.tflite").write_bytes(content)
+    result = devicekit("convert", "m.tflite", "-r", "int8", "-o", output, "--overwrite", "-q", cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"error: -o {Path(output)} would replace a model with a .tflite" in result.stderr
+    assert (tmp_path / "m.tflite").read_bytes() == content
+
+
+def test_convert_takes_one_recipe(data: Path, tmp_path: Path) -> None:
+    model = data / "digits.float32.tflite"
+    result = devicekit("convert", model, "-r", "int8", "-r", "float16", "-q", cwd=tmp_path)
+    assert result.returncode == 2 and "convert writes one file: give one --recipe" in result.stderr
+
+
+def test_an_own_metric_has_its_own_name_and_unit(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("def negative_error(predict):\n    return -37.5\n")
+    model = data / "digits.float32.tflite"
+    argv = ("deploy", model, "-p", "pixel7", "-r", "float32", "--eval", "f.py:negative_error", "-q")
+    shown = devicekit(*argv, cwd=tmp_path).stdout
+    assert "negative_error" in shown and "-37.5" in shown and "accuracy" not in shown
+
+
 def test_an_output_that_exists_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     (tmp_path / "kept.tflite").write_bytes(b"mine")
     result = devicekit("convert", data / "digits.float32.tflite", "-o", "kept.tflite", cwd=tmp_path)
@@ -212,8 +243,8 @@ WRONG = {
     ),
     "convert m.h5 -r int9": ('no recipe "int9"; did you mean int8?', f"choose from: {ALL_RECIPES}"),
     "deploy m.h5 -p pixel7 -o no/such/place": (
-        "no/such cannot be written: No such file or directory",
-        "name another place with -o",
+        "no/such does not exist",
+        "make it first: mkdir -p no/such",
     ),
     "deploy m.h5 -p pixel7 --format xml": (
         "Invalid value for '--format': 'xml' is not one of 'text', 'json'",

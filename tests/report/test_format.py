@@ -11,9 +11,9 @@ from devicekit.report import format as fmt
         (None, "–"),
         (0, "0 B"),
         (999, "999 B"),
-        (130604, "131 KB"),
-        (4_600_000, "4.60 MB"),
-        (999_999, "1.00 MB"),
+        (130604, "128 KiB"),
+        (4_600_000, "4.39 MiB"),
+        (2**20 - 1, "1.00 MiB"),
     ],
 )
 def test_size(value: int | None, text: str) -> None:

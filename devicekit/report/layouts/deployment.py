@@ -1,9 +1,9 @@
 """How a deployment and a conversion read on a terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from devicekit.fit import WHY, Candidate, Prefer
+from devicekit.fit import Candidate, reason
 from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
@@ -82,7 +82,7 @@ def _model_rows(conversion: "Conversion") -> list[tuple[str, str]]:
 
 
 def _tensors(side: str, tensors: "dict[str, Tensor]") -> str:
-    shown = [f"{t.dtype} {fmt.shape(t.shape_signature)}" for t in tensors.values()]
+    shown = [f"{name} {t.dtype} {fmt.shape(t.shape_signature)}" for name, t in tensors.items()]
     more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
     return f"{fmt.plural(len(shown), side)} {', '.join(shown[:2])}{more}"
 
@@ -95,9 +95,10 @@ def _step_rows(conversion: "Conversion", seconds: "Any") -> list[tuple[str, str]
             f"max difference {source.max_difference:.0e}" if source.max_difference else "no difference"
         )
         size = fmt.size(conversion.graph.size_bytes)
+        what = "Keras" if source.kind.startswith("Keras") else "the SavedModel"
         origin = ", cached" if source.cached else ""
         took = _took(seconds, "convert")
-        rows.append(("convert", f"float32 .tflite, {size}, equal to Keras ({difference}){origin}{took}"))
+        rows.append(("convert", f"float32 .tflite, {size}, equal to {what} ({difference}){origin}{took}"))
     built = fmt.plural(len(conversion.candidates), "recipe")
     rows.append(("quantize", f"{built} on {escape(_data(data))}{_took(seconds, 'quantize')}"))
     return rows
@@ -115,24 +116,22 @@ def _took(seconds: Any, step: str) -> str:
 
 
 def _table(conversion: "Conversion", *, has_measurements: bool) -> Any:
-    metric = any(c.fidelity and c.fidelity.task_metric is not None for c in conversion.candidates)
+    is_measured = has_measurements
     header = ["", "recipe", "size"]
-    if has_measurements:
-        evidence = getattr(conversion, "evidence", None)
-        header += ["must-have", "host median ms" if evidence == "simulated" else "median ms", "p95 ms"]
-    header += ["cosine", "top-1"]
-    if metric:
-        header.append("accuracy" if conversion.data.has_labels else "metric")
-    header.append("")
-    rows = [_row(c, has_measurements=has_measurements, metric=metric) for c in conversion.candidates]
-    return columns(header, rows, left=2)
+    if is_measured:
+        where = "host" if getattr(conversion, "evidence", None) == "simulated" else "median"
+        header += ["must-have", f"{where} ms", "p95 ms"]
+    header += ["cosine", "top-1", *filter(None, [conversion.metric]), ""]
+    rows = [_row(c, is_measured=is_measured, metric=conversion.metric) for c in conversion.candidates]
+    optional = ["p95 ms", "top-1", "must-have", "cosine", *filter(None, [conversion.metric])]
+    return columns([escape(title) for title in header], rows, left=2, optional=optional)
 
 
-def _row(candidate: Candidate, *, has_measurements: bool, metric: bool) -> list[str]:
+def _row(candidate: Candidate, *, is_measured: bool, metric: str | None) -> list[str]:
     measurement, fidelity = candidate.measurement, candidate.fidelity
     is_chosen = candidate.status == "chosen"
     cells = [MARK if is_chosen else "", candidate.recipe, fmt.size(candidate.size_bytes)]
-    if has_measurements:
+    if is_measured:
         cells += [
             fmt.mib(measurement.memory.must_have_bytes if measurement else None),
             fmt.ms(measurement.latency.median_us if measurement else None),
@@ -143,53 +142,59 @@ def _row(candidate: Candidate, *, has_measurements: bool, metric: bool) -> list[
         fmt.percent(fidelity.top1_agreement if fidelity else None),
     ]
     if metric:
-        cells.append(fmt.percent(fidelity.task_metric if fidelity else None))
+        value = fidelity.task_metric if fidelity else None
+        cells.append(fmt.percent(value) if metric == "accuracy" else fmt.number(value))
     cells.append("" if candidate.status == "fits" else candidate.status)
     style = "green" if is_chosen else "dim" if candidate.findings else ""
     return [f"[{style}]{cell}[/]" if style and cell else cell for cell in cells]
 
 
-def _choice(conversion: "Conversion") -> Iterator[str]:
+def _choice(conversion: "Conversion") -> Iterator[Any]:
     """Yields why the chosen one was chosen, and why each rejected one was not, with what to do about it."""
     rows = []
     chosen = conversion.chosen
     if chosen and conversion.profile and len(conversion.candidates) > 1:
-        rows.append(("chosen", f"{chosen.recipe}: {_why(conversion.profile.recipes.prefer, chosen)}"))
+        why = reason(conversion.candidates, conversion.profile.recipes.prefer)
+        rows.append(("chosen", f"{chosen.recipe}: {why}"))
     if chosen and chosen.measurement and (verified := chosen.measurement.conditions.get("verified")):
-        rows.append(("verified", _verified(verified)))
-    for candidate in conversion.candidates:
-        for finding in candidate.findings:
-            rows.append((candidate.status, f"{candidate.recipe}: {finding.detail}\n→ {finding.remedy}"))
+        difference = verified["max_difference"]
+        same = "the same outputs as" if not difference else f"within {difference:.0e} of the outputs of"
+        rows.append(("verified", f"{chosen.recipe}: where it was measured, {same} the reference"))
+    rows += _rejected(conversion.candidates)
     if rows:
         yield ""
         yield labelled([(label, escape(text)) for label, text in rows])
 
 
-def _verified(comparison: Mapping[str, Any]) -> str:
-    difference = comparison["max_difference"]
-    exact = "exactly" if not difference else f"within {difference:.0e}"
-    return f"the outputs where it was measured equal the reference, {exact}"
+def _rejected(candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
+    """Returns a row per reason, with the recipes that share it."""
+    recipes: dict[tuple[str, str, str], list[str]] = {}
+    for candidate in candidates:
+        for finding in candidate.findings:
+            key = (candidate.status, finding.detail, finding.remedy)
+            recipes.setdefault(key, []).append(candidate.recipe)
+    return [
+        (status, f"{', '.join(names)}: {detail}\n→ {remedy}")
+        for (status, detail, remedy), names in recipes.items()
+    ]
 
 
-def _why(prefer: Prefer, chosen: Candidate) -> str:
-    if prefer == "latency" and chosen.measurement is None:
-        return f"{WHY['size']}; nothing was measured, `devicekit deploy` does"
-    return WHY[prefer]
-
-
-def _notes(conversion: "Conversion") -> Iterator[str]:
-    """Yields what to know about the numbers, each once."""
-    notes = [*conversion.source.notes, *conversion.data.notes]
+def _notes(conversion: "Conversion") -> Iterator[Any]:
+    """Yields what to know about the numbers, each once, with the recipes that it is about."""
+    about: dict[str, list[str]] = {note: [] for note in (*conversion.source.notes, *conversion.data.notes)}
     for candidate in conversion.candidates:
-        notes += [f"{candidate.recipe}: {note}" for note in candidate.notes]
+        for note in candidate.notes:
+            about.setdefault(note, []).append(candidate.recipe)
         if candidate.status == "chosen" and candidate.measurement:
-            notes += candidate.measurement.notes
+            about.update({note: [] for note in candidate.measurement.notes})
             if not candidate.measurement.stability.startswith("stable"):
-                notes.append(f"{candidate.recipe}: {candidate.measurement.stability}")
-    if notes:
+                about[f"{candidate.measurement.stability}: measure on a quieter machine"] = [candidate.recipe]
+    if about:
         yield ""
-    for note in dict.fromkeys(notes):
-        yield f"[yellow]note[/]  {escape(note)}"
+        yield labelled(
+            ("note", escape(f"{', '.join(recipes)}: {note}" if recipes else note))
+            for note, recipes in about.items()
+        )
 
 
 def _written(deployment: "Deployment") -> str:

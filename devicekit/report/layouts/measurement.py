@@ -34,5 +34,5 @@ def lines(measurement: "Measurement") -> Iterator[Any]:
             ("limits", escape(", ".join(measurement.limits) or "none")),
         ]
     )
-    for note in measurement.notes:
-        yield f"[yellow]note[/]  {escape(note)}"
+    if measurement.notes:
+        yield labelled([("note", escape(note)) for note in measurement.notes])

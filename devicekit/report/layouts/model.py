@@ -17,7 +17,7 @@ def inspection_lines(inspection: "Inspection") -> Iterator[Any]:
     is_tflite = document["kind"] == ".tflite"
     arena = fmt.size(document["arena_bytes"])
     rows = [
-        (str(document["model"]).rsplit("/", 1)[-1], escape(str(document.get("kind") or ""))),
+        (str(document["model"]).rstrip("/").rsplit("/", 1)[-1], escape(str(document.get("kind") or ""))),
         ("size", fmt.size(document["size_bytes"]) + ("" if is_tflite else ", as a float32 .tflite")),
         ("parameters", fmt.count(document["parameters"])),
         ("MACs", fmt.count(document["macs"])),
