@@ -229,9 +229,7 @@ class OutOfMemory(MeasurementError):
 
 class TimedOut(MeasurementError):
     def __init__(self, model: str, *, what: str, timeout_s: float) -> None:
-        super().__init__(
-            f"{model}: {what} took more than {timeout_s:g} s", remedy="raise --timeout, or measure fewer runs"
-        )
+        super().__init__(f"{model}: {what} took more than {timeout_s:g} s", remedy="raise --timeout")
 
 
 class UnreadableOutput(MeasurementError):

@@ -25,7 +25,7 @@ RULES: Mapping[str, str] = {
     "shape": "devicekit.check.rules:shapes_are_fixed",
 }
 
-_SMALLER = "choose a smaller recipe: `devicekit deploy` tries them all"
+_SMALLER = "use a smaller recipe or model, or raise the limit"
 _LESS_MEMORY = "use a smaller model or input, or raise limits.memory_mib"
 _REPLACE = "replace the layer behind it by layers that convert to other operators"
 
@@ -40,7 +40,10 @@ def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     limit = profile.limits.model_mib
     if limit is not None and graph.size_bytes > limit * 2**20:
         yield Finding(
-            "size", f"is {_mib(graph.size_bytes)} MiB, limits.model_mib is {limit:g}", remedy=_SMALLER
+            "size",
+            f"is {_mib(graph.size_bytes)} MiB, limits.model_mib is {limit:g}",
+            remedy=_SMALLER,
+            excess=graph.size_bytes / (limit * 2**20),
         )
 
 
@@ -61,6 +64,7 @@ def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
             "memory",
             f"needs at least {_mib(needed)} MiB ({parts}), limits.memory_mib is {limit:g}",
             remedy=_LESS_MEMORY,
+            excess=needed / (limit * 2**20),
             op=_peak(graph, plan.peak_op) if plan.arena_bytes > weights else None,
         )
 
@@ -76,6 +80,7 @@ def arena_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
             "arena",
             f"needs at least {_amount(plan.arena_bytes / 1024)} KiB of arena, limits.arena_kib is {limit:g}",
             remedy=_SMALLER,
+            excess=plan.arena_bytes / (limit * 1024),
             op=_peak(graph, plan.peak_op),
         )
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ def transport_of(address: str) -> str:
 def locked(address: str, *, wait_s: float) -> Iterator[None]:
     """Holds the lock of `address`: two measurements at once on one device would spoil both.
 
-    Raises Busy, naming the holder, after `wait_s`.
+    Raises Busy, naming the holder, after `wait_s`, and UsageError where the lock cannot be had at all.
     """
     from filelock import FileLock, Timeout
 
@@ -77,11 +77,15 @@ def locked(address: str, *, wait_s: float) -> Iterator[None]:
             lock.acquire(timeout=wait_s)
         except Timeout as error:
             raise Busy(address, holder=name) from error
+    except OSError as error:  # after Timeout, which is one
+        raise _unusable(f"the lock {lock.lock_file} cannot be opened", error) from error
     try:
-        holder.write_text(f"process {os.getpid()}")
+        with suppress(OSError):  # it only makes a message better
+            holder.write_text(f"process {os.getpid()}")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink()
         lock.release()
 
 
@@ -90,11 +94,15 @@ def _lock_file(address: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"the cache {cache_dir()} cannot be written ({error.strerror or error})",
-            remedy="set DEVICEKIT_CACHE_DIR to a directory that is yours and has space",
-        ) from error
+        raise _unusable(f"the cache {cache_dir()} cannot be written", error) from error
     return folder / (re.sub(r"[^\w.-]", "_", address) + ".lock")
+
+
+def _unusable(what: str, error: OSError) -> UsageError:
+    return UsageError(
+        f"{what} ({error.strerror or error})",
+        remedy="set DEVICEKIT_CACHE_DIR to a directory that is yours and has space",
+    )
 
 
 def _holder(file: Path) -> str:

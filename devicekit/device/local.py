@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from devicekit.device.seam import Completed, DeviceFacts
+from devicekit.device.temporary import new_folder
 from devicekit.errors import MeasurementError, UsageError
 
 # What a shell answers, so that a missing program looks the same on every transport (POSIX, 2.8.2).
@@ -19,12 +19,12 @@ ENDING_S = 5.0
 
 
 class LocalDevice:
-    """This machine. Files live in a temporary directory that `close` removes."""
+    """This machine. Files live in a temporary directory that `close` removes, else the next LocalDevice."""
 
     def __init__(self, address: str = "host") -> None:
         if address != "host":
             raise UsageError(f'"{address}" is no address of this machine', remedy="use --device host")
-        self._folder = Path(tempfile.mkdtemp(prefix="devicekit-"))
+        self._folder = new_folder()
 
     def push(self, local: Path, remote: str) -> None:
         target = self._place(remote)

@@ -7,12 +7,16 @@ from typing import Any
 
 from devicekit import progress
 from devicekit.check.finding import Finding
-from devicekit.child import ChildFailed, run_child
-from devicekit.errors import LoadError
+from devicekit.child import ChildFailed, default_memory_bytes, run_child
+from devicekit.errors import DevicekitError, LoadError, UsageError
 from devicekit.quantize.fidelity import Fidelity
 from devicekit.quantize.recipes import RECIPES, known_recipe
 
 ORIGINAL = "original"  # the candidate's name where the source is quantized already
+
+# What scoring one candidate may take: int16x8 needs half a second per sample of a ResNet50, as it has no fast
+# kernels on x86 (facts/conversion.md §1b).
+EVALUATION_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -59,21 +63,24 @@ def build(
     float_path: Path,
     recipes: Sequence[str],
     *,
-    data: str | None,
-    eval_function: str | None = None,
+    data: str | Path | None,
+    eval_function: str | Path | None = None,
     out_dir: Path,
     threads: int = 2,
     timeout_s: float = 600,
+    evaluation_s: float = EVALUATION_S,
     memory_bytes: int | None = None,
     table: Mapping[str, str] = RECIPES,
 ) -> BuildResult:
     """Returns what `recipes` make of the .tflite at `float_path`; files are out_dir/<recipe>.tflite.
 
     `data` names calibration and evaluation inputs, None for random ones; `eval_function` ("file.py:function")
-    scores in place of labels. `timeout_s` bounds each step of one recipe, `memory_bytes` the child. `table`
-    maps names to recipes ("module:attr"). A recipe that fails, crashes or hangs gives a Built with a finding;
-    the others go on. Raises RecipeError, UsageError (the data), LoadError (the float model itself does not
-    run).
+    scores in place of labels. `timeout_s` bounds each step of one recipe, `evaluation_s` the samples that one
+    candidate is scored on (as many as it can run in that time, one at least), `memory_bytes` the child (None:
+    three quarters of this machine's memory). `table` maps names to recipes ("module:attr"). A recipe that
+    fails, crashes or hangs, or that `eval_function` cannot score, gives a Built with a finding; the others go
+    on. Raises RecipeError, UsageError (the data, or the function on the float model), LoadError (the float
+    model itself does not run).
     """
     for recipe in recipes:
         if recipe not in table:
@@ -81,10 +88,11 @@ def build(
     out_dir.mkdir(parents=True, exist_ok=True)
     request = {
         "float_path": str(float_path),
-        "data": data,
-        "eval_function": eval_function,
+        "data": None if data is None else str(data),
+        "eval_function": None if eval_function is None else str(eval_function),
         "out_dir": str(out_dir),
         "threads": threads,
+        "evaluation_s": evaluation_s,
         "table": dict(table),
     }
     run = _Run(list(dict.fromkeys(recipes)))
@@ -94,7 +102,7 @@ def build(
                 "devicekit.quantize.worker",
                 {**request, "recipes": run.remaining},
                 timeout_s=timeout_s,
-                memory_bytes=memory_bytes,
+                memory_bytes=default_memory_bytes() if memory_bytes is None else memory_bytes,
             )
             for event in child:
                 run.take(event)
@@ -114,9 +122,12 @@ class _Run:
         self.built: list[Built] = []
         self.data: DataSummary | None = None
         self._current: str | None = None
+        self._reading: str | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
-        if "data" in event:
+        if "reading" in event:
+            self._reading = event["reading"]
+        elif "data" in event:
             summary = event["data"]
             self.data = DataSummary(**{**summary, "notes": tuple(summary["notes"])})
         elif "started" in event:
@@ -126,19 +137,28 @@ class _Run:
             self._finish(built_from_json(event["built"]))
 
     def fail(self, failure: ChildFailed, float_path: Path) -> None:
-        """Notes that the current recipe ended the child. Raises LoadError where it was the float model."""
+        """Notes that the current recipe ended the child. Raises where it was no recipe: see `_culprit`."""
         if not self.remaining:
             return
         if self._current is None:
-            raise LoadError(
-                float_path.name,
-                found=f"running it failed: {failure.detail}",
-                expected="a model that LiteRT runs",
-                remedy="check the file with `devicekit inspect`, or convert it again",
-            ) from failure
+            raise self._culprit(failure, float_path) from failure
         detail = {"crashed": f"building it {failure.detail}", "timed out": f"timed out: {failure.detail}"}
         finding = Finding("build", detail.get(failure.reason, failure.detail), "choose another recipe")
         self._finish(Built(self._current, None, None, None, None, findings=(finding,)))
+
+    def _culprit(self, failure: ChildFailed, float_path: Path) -> DevicekitError:
+        """Returns whose fault it was before any recipe: the user's data or function, or the float model."""
+        if self._reading is not None:
+            name = Path(self._reading).name
+            return UsageError(
+                f"{name}: using it failed: {failure.detail}", remedy=f"correct {name}, or give fewer samples"
+            )
+        return LoadError(
+            float_path.name,
+            found=f"running it failed: {failure.detail}",
+            expected="a model that LiteRT runs",
+            remedy="check the file with `devicekit inspect`, or convert it again",
+        )
 
     def _finish(self, built: Built) -> None:
         self.built.append(built)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph, Tensor
+from devicekit.quantize.sources import first_line
 from devicekit.text import nearest
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 # digits give the accuracy that 100 give (facts/conversion.md §1).
 MAX_CALIBRATION = 500
 RANDOM_SEED = 2026
+# A float input that spans less than this share of its largest value is constant: float32 rounding of a sum
+# gives as much.
+MIN_SPAN = 1e-6
 FORMS = "a .npy, .npz, a directory of images or .npy files, or file.py:function"
 
 
@@ -41,8 +45,13 @@ def load_data(spec: str | None, graph: Graph, *, random_count: int = 8) -> Data:
     """
     if spec is None:
         return _random(graph, random_count)
-    arrays, notes = _read(spec, graph)
     source = _short(spec)
+    try:
+        arrays, notes = _read(spec, graph)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{source}: cannot be read ({first_line(error)})", remedy=f"give --data {FORMS}"
+        ) from error
     checked = _Checked(source, graph, arrays)
     calibration = checked.inputs("")
     count = _count(calibration)
@@ -53,6 +62,8 @@ def load_data(spec: str | None, graph: Graph, *, random_count: int = 8) -> Data:
             "scored on the calibration inputs: an independent score needs evaluation inputs (x_eval)"
         )
     checked.refuse_unknown()
+    if count == 1:
+        notes.append("calibrated on 1 sample: ranges are a guess")
     if count > MAX_CALIBRATION:
         calibration = {name: _spread(values, MAX_CALIBRATION) for name, values in calibration.items()}
         notes.append(f"calibrated on {MAX_CALIBRATION} of {count} samples")
@@ -134,7 +145,16 @@ class _Checked:
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{key} {count}" for key, count in counts.items())
             raise self._error(f"the inputs differ in their number of samples: {listed}", "give each as many")
+        self._check_spans({self._key(name, suffix): values for name, values in found.items()})
         return found
+
+    def _check_spans(self, arrays: Mapping[str, "NDArray[Any]"]) -> None:
+        """Raises where no input shows a range; where some do, notes those that do not."""
+        constant = {key: values.flat[0] for key, values in arrays.items() if _is_constant(values)}
+        listed = [f"{key}: every value is {value:g}" for key, value in constant.items()]
+        if constant and len(constant) == len(arrays):
+            raise self._error(f"{', '.join(listed)}, which shows no range", "give real samples")
+        self.notes += [f"{one}, its range is a guess" for one in listed]
 
     def labels(self, count: int) -> "NDArray[Any] | None":
         """Returns `y` as int [count], None where there is none. Takes class indices or one-hot rows."""
@@ -226,10 +246,6 @@ class _Checked:
                 raise self._error(
                     f"{key}: {bad} of {values.size} values are NaN or infinite", f"remove them from {key}"
                 )
-            if len(self._tensors) == 1 and values.size > 1 and values.min() == values.max():
-                raise self._error(
-                    f"{key}: every value is {values.flat[0]:g}, which shows no range", "give real samples"
-                )
         elif values.dtype.kind in "iu":
             from devicekit.graph.ranges import input_range
 
@@ -252,6 +268,14 @@ _SAFE = {
     ("int32", "int64"),
     ("uint8", "int32"),
 }
+
+
+def _is_constant(values: "NDArray[Any]") -> bool:
+    """Returns whether the floats of an input, of all samples, are one value; a single number may be."""
+    if values.dtype.kind != "f" or values.size < 2:
+        return False
+    low, high = float(values.min()), float(values.max())
+    return high - low <= MIN_SPAN * max(abs(low), abs(high))
 
 
 def _matches(found: Iterable[int], wanted: tuple[int, ...]) -> bool:

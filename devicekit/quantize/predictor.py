@@ -1,6 +1,6 @@
 """Predictor: runs a .tflite on this host by the names of its signature, in float whatever its borders are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ class Predictor:
         """Returns the outputs for `sample`, dequantized."""
         outputs = self.invoke(self.feed(sample))
         return {name: _dequantized(values, self._outputs[name]) for name, values in outputs.items()}
+
+
+def stacked(outputs: Sequence[Arrays]) -> dict[str, "NDArray[Any]"]:
+    """Returns the outputs of single samples as one array per output, [N, …]; ragged ones zero-padded."""
+    import numpy as np
+
+    arrays = {}
+    for name in outputs[0]:
+        values = [output[name] for output in outputs]
+        if len({value.shape for value in values}) > 1:
+            longest = max(value.size for value in values)
+            values = [np.pad(value.ravel(), (0, longest - value.size))[None] for value in values]
+        has_batch_axis = values[0].ndim > 0 and values[0].shape[0] == 1
+        arrays[name] = np.concatenate(values) if has_batch_axis else np.stack(values)
+    return arrays
 
 
 def _quantized(values: "NDArray[Any]", details: Mapping[str, Any]) -> "NDArray[Any]":

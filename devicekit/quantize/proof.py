@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from devicekit.check.finding import Finding
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 
-# Ops that carry weights -> the inputs that hold them. Biases are left out: int8 keeps them int32, the rest
-# float. Source: the operand order of LiteRT's kernels (tensorflow/lite/kernels/*.cc).
+# Ops that carry weights -> the inputs that hold them; their other constants are biases, which int8 keeps
+# int32, the rest float. Source: the operand order of LiteRT's kernels (tensorflow/lite/kernels/*.cc).
 WEIGHTS: dict[str, tuple[int, ...]] = {
     "CONV_2D": (1,),
     "DEPTHWISE_CONV_2D": (1,),
@@ -27,6 +27,8 @@ WEIGHTS: dict[str, tuple[int, ...]] = {
 }
 # Weights below this many elements say nothing: every quantizer may leave them.
 SMALL = 16
+# Float constants below this share of all weights are not worth a note.
+NEGLIGIBLE = 0.01
 
 # What each recipe promises: the dtypes of weights; of the activations of ops with weights; of inputs and
 # outputs.
@@ -51,10 +53,7 @@ class _Weight:
 
     @property
     def elements(self) -> int:
-        count = 1
-        for dim in self.tensor.shape:
-            count *= dim
-        return count
+        return self.tensor.element_count
 
 
 def is_plain_float(graph: Graph) -> bool:
@@ -75,7 +74,8 @@ def unquantized(recipe: str, graph: Graph) -> Iterator[Finding]:
     weights = list(_weights(graph))
     floating = [weight for weight in weights if weight.tensor.dtype not in wanted]
     if recipe in _ACTIVATIONS:
-        yield from _unquantized_activations(recipe, graph, floating)
+        in_float = [weight for weight in floating if weight.op.name in WEIGHTS]
+        yield from _unquantized_activations(recipe, graph, in_float)
     elif not weights:
         yield Finding(
             "quantized",
@@ -91,6 +91,12 @@ def unquantized(recipe: str, graph: Graph) -> Iterator[Finding]:
                 "use float32, or a recipe that can",
                 op=floating[0].op.label,
             )
+        elif recipe == "weight_int4" and all(weight.tensor.dtype != "int4" for weight in weights):
+            yield Finding(
+                "quantized",
+                f"no weight became int4: {_ops(weight.op for weight in weights)}",
+                "use weight_int8",
+            )
 
 
 def float_parts(recipe: str, graph: Graph) -> Iterator[str]:
@@ -99,7 +105,7 @@ def float_parts(recipe: str, graph: Graph) -> Iterator[str]:
         return
     weights = list(_weights(graph))
     floating = [w for w in weights if w.tensor.dtype not in _WEIGHT_DTYPES[recipe]]
-    if floating:
+    if _elements(floating) > NEGLIGIBLE * _elements(weights):
         share = _elements(floating) / _elements(weights)
         yield f"{share:.0%} of the weights stay {_dtypes(floating)}: {_ops(w.op for w in floating)}"
     if recipe == "weight_int4":
@@ -142,14 +148,16 @@ def _unquantized_activations(recipe: str, graph: Graph, floating: list[_Weight])
 
 
 def _weights(graph: Graph) -> Iterator[_Weight]:
-    """Yields every constant weight with the op that computes with it, seen through a DEQUANTIZE."""
+    """Yields the constants of ops with the op that computes with each, seen through a DEQUANTIZE.
+
+    Whatever the op: a 256 x 256 constant of a MUL weighs as much as that of a FULLY_CONNECTED.
+    """
     for subgraph in graph.subgraphs:
         dequantized = {op.outputs[0]: op.inputs[0] for op in subgraph.ops if op.name == "DEQUANTIZE"}
         for op in subgraph.ops:
-            for position in WEIGHTS.get(op.name, ()):
-                if position >= len(op.inputs) or op.inputs[position] < 0:
+            for position, index in enumerate(op.inputs):
+                if op.name in _CONVERSIONS or index < 0 or position not in WEIGHTS.get(op.name, (position,)):
                     continue
-                index = op.inputs[position]
                 weight = _Weight(op, subgraph.tensors[dequantized.get(index, index)])
                 is_number = weight.tensor.dtype.startswith(("float", "int4", "int8"))
                 if weight.tensor.is_constant and is_number and weight.elements >= SMALL:
@@ -167,7 +175,8 @@ def _tensors(subgraph: Subgraph, indices: Iterable[int]) -> list[Tensor]:
 
 
 def _elements(weights: Iterable[_Weight]) -> int:
-    return sum(weight.elements for weight in weights)
+    """Returns the elements of the weights, each buffer counted once."""
+    return sum({weight.tensor.buffer: weight.elements for weight in weights}.values())
 
 
 def _dtypes(weights: Iterable[_Weight]) -> str:

@@ -22,6 +22,7 @@ _END = object()
 def read_numpy(path: Path) -> dict[str, "NDArray[Any]"]:
     """Returns the arrays of a .npz by key, or of a .npy as "x". Raises UsageError."""
     import zipfile
+    import zlib
 
     import numpy as np
 
@@ -31,9 +32,9 @@ def read_numpy(path: Path) -> dict[str, "NDArray[Any]"]:
             if isinstance(loaded, np.ndarray):
                 return {"x": loaded}
             arrays = {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(
-            f"{path.name}: cannot be read ({_first_line(error)})",
+            f"{path.name}: cannot be read ({first_line(error)})",
             remedy="save it again with numpy.savez, as numbers",
         ) from error
     if list(arrays) == ["arr_0"]:  # numpy.savez(file, array), without a name
@@ -69,7 +70,7 @@ def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"],
         from devicekit.quantize.calibration import sample_shape
 
         depth = len(sample_shape(tensor))
-        return {"x": _joined([read_numpy(file)["x"] for file in files], depth, path.name)}, notes
+        return {"x": _joined([_only_array(file) for file in files], depth, path.name)}, notes
     height, width, channels = _image_shape(tensor, path)
     images = np.stack([_image(file, height=height, width=width, channels=channels) for file in files])
     if tensor.dtype == "float32":
@@ -78,12 +79,24 @@ def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"],
     return {"x": images}, notes
 
 
+def _only_array(file: Path) -> "NDArray[Any]":
+    arrays = read_numpy(file)
+    if list(arrays) != ["x"]:
+        raise UsageError(
+            f"{file.name}: holds {', '.join(arrays) or 'nothing'}, expected one array",
+            remedy="save it with numpy.save",
+        )
+    return arrays["x"]
+
+
 def load_function(spec: str) -> Any:
     """Returns the function that "file.py:function" names; runs the file. Raises UsageError."""
     file, _, name = spec.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise UsageError(f"{file}: no such file", remedy="give file.py:function")
+        raise UsageError(f"{file or spec}: no such file", remedy="give file.py:function")
+    if path.suffix != ".py":
+        raise UsageError(f"{path.name}: is no Python file", remedy="give file.py:function")
     loaded = spec_from_file_location(f"user_{path.stem}", path)
     assert loaded and loaded.loader
     loader, module = loaded.loader, module_from_spec(loaded)
@@ -109,7 +122,7 @@ def call_user(name: str, call: Any) -> Any:
             "",
         )
         raise UsageError(
-            f"{name}: raised {type(error).__name__}: {_first_line(error)}{where}", remedy=f"correct {name}"
+            f"{name}: raised {type(error).__name__}: {first_line(error)}{where}", remedy=f"correct {name}"
         ) from error
 
 
@@ -120,9 +133,9 @@ def call_function(spec: str, graph: Graph) -> dict[str, "NDArray[Any]"]:
     name = Path(spec).name
     result = call_user(name, load_function(spec))
     if isinstance(result, Mapping):
-        return {str(key): _array(values) for key, values in result.items()}
+        return {str(key): _array(values, f"{name}: {key}") for key, values in result.items()}
     if hasattr(result, "__array__"):
-        return {"x": _array(result)}
+        return {"x": _array(result, name)}
     depths = {key: len(sample_shape(tensor)) for key, tensor in graph.input_tensors.items()}
     only = next(iter(depths.values()))
     columns = _collected(name, result, graph)
@@ -158,7 +171,7 @@ def _joined(items: list[Any], depth: int, name: str) -> "NDArray[Any]":
     """Returns samples (of `depth` axes) and batches (one axis more) as one batch."""
     import numpy as np
 
-    arrays = [_array(item) for item in items]
+    arrays = [_array(item, name) for item in items]
     batches = [values[None] if values.ndim == depth else values for values in arrays]
     shapes = {values.shape[1:] for values in batches}
     if len(shapes) > 1:
@@ -167,10 +180,16 @@ def _joined(items: list[Any], depth: int, name: str) -> "NDArray[Any]":
     return np.concatenate(batches) if batches else np.zeros((0,) + (0,) * depth, np.float32)
 
 
-def _array(value: Any) -> "NDArray[Any]":
+def _array(value: Any, name: str) -> "NDArray[Any]":
     import numpy as np
 
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise UsageError(
+            f"{name}: found lists of different lengths, expected numbers of one shape",
+            remedy="pad them to one length, and give a numpy array [N, …]",
+        ) from error
 
 
 def _image_shape(tensor: Tensor, path: Path) -> tuple[int, int, int]:
@@ -202,10 +221,12 @@ def _image(file: Path, *, height: int, width: int, channels: int) -> "NDArray[np
             fitted = image.convert("RGB" if channels == 3 else "L").resize((width, height))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(
-            f"{file.name}: is no readable image ({_first_line(error)})", remedy="remove or replace it"
+            f"{file.name}: is no readable image ({first_line(error)})", remedy="remove or replace it"
         ) from error
     return np.asarray(fitted, np.uint8).reshape(height, width, channels)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+def first_line(error: BaseException) -> str:
+    """Returns what an error says, in one line of at most 150 characters; its class where it says nothing."""
+    text = str((isinstance(error, OSError) and error.strerror) or error)
+    return (text.strip().splitlines() or [type(error).__name__])[0][:150]

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -18,28 +18,38 @@ from devicekit.plugins import resolve
 from devicekit.quantize import fidelity, proof, recipes
 from devicekit.quantize.build import ORIGINAL, Built
 from devicekit.quantize.calibration import Data, load_data, rows
-from devicekit.quantize.predictor import Predictor
+from devicekit.quantize.metric import Metric, load_metric
+from devicekit.quantize.predictor import Predictor, stacked
+from devicekit.quantize.scores import NO_SCORES, Scores, find_scores
 from devicekit.quantize.signatures import with_signature
-from devicekit.quantize.sources import call_user, load_function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# What scoring one candidate may take: int16x8 needs half a second per sample of a ResNet50, as it has no fast
-# kernels on x86 (facts/conversion.md §1b).
-EVALUATION_S = 20.0
 
 Row = Mapping[str, "NDArray[Any]"]
 
 
 def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields {"data": …}, then {"started": recipe} and {"built": Built} for each recipe."""
-    bench = _prepare(request)
+    """Yields {"data": …}, then {"started": recipe} and {"built": Built} for each recipe.
+
+    {"reading": file} before it runs the user's data or code, {"reading": None} behind.
+    """
+    graph = read_graph(Path(request["float_path"]))
+    yield {"reading": request["eval_function"]}
+    metric = _metric(request["eval_function"], graph)
+    yield {"reading": request["data"]}
+    data = load_data(request["data"], graph, random_count=_random_count(graph))
+    yield {"reading": None}
+    bench = _prepare(request, graph, data=data, metric=metric)
     yield {"data": _summary(bench)}
-    if not proof.is_plain_float(bench.graph):
+    if not proof.is_plain_float(graph):
         yield {"started": ORIGINAL}
         yield {"built": _to_json(_original(bench))}
         return
+    yield {"reading": request["eval_function"]}
+    if metric is not None:
+        bench = replace(bench, float_metric=metric(bench.predictor))
+    yield {"reading": None}
     for name in request["recipes"]:
         yield {"started": name}
         start = time.monotonic()
@@ -57,9 +67,12 @@ class _Bench:
     samples: Sequence[Row]
     predictor: Predictor
     reference: Mapping[str, "NDArray[Any]"]
-    metric: "Callable[[Predictor], float] | None"
+    scores: Scores
+    metric: Metric | None
     out_dir: Path
     threads: int
+    evaluation_s: float
+    float_metric: float | None = None
 
     @property
     def count(self) -> int:
@@ -74,34 +87,29 @@ class _Bench:
             threads=self.threads,
         )
 
-    @cached_property
-    def float_metric(self) -> float | None:
-        return None if self.metric is None else self.metric(self.predictor)
 
-
-def _prepare(request: Mapping[str, Any]) -> _Bench:
-    from devicekit.graph.macs import macs
-
-    path = Path(request["float_path"])
-    graph = read_graph(path)
-    data = load_data(request["data"], graph, random_count=_random_count(macs(graph)))
+def _prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Metric | None) -> _Bench:
+    """Runs the float model on the evaluation inputs. Raises LoadError, or UsageError for the labels."""
+    path, threads, evaluation_s = graph.path, request["threads"], request["evaluation_s"]
     model = with_signature(path.read_bytes())
     samples = rows(data.evaluation, graph)
     try:
-        predictor = Predictor(model, threads=request["threads"])
-        reference, _ = _run(predictor, samples)
+        predictor = Predictor(model, threads=threads)
+        reference, _ = _run(predictor, samples, evaluation_s)
     except (RuntimeError, ValueError) as error:
         finding = worded("loads", error)
         raise LoadError(
             path.name, found=f"LiteRT cannot run it: {finding.detail}", remedy=finding.remedy
         ) from error
     count = len(next(iter(reference.values())))
+    # On noise the best class is a matter of chance.
+    scores = NO_SCORES if data.is_random else find_scores(reference, data.labels, source=data.source)
     notes = list(data.notes)
     if count < len(samples):
-        notes.append(f"scored on {count} of {len(samples)} samples, what {EVALUATION_S:g} s allow")
+        notes.append(f"scored on {count} of {len(samples)} samples, what {evaluation_s:g} s allow")
     if not fidelity.all_finite(reference):
         notes.append("the float model's own outputs are not finite on these inputs: fidelity says nothing")
-    if data.labels is not None and fidelity.accuracy(reference, data.labels[:count]) is None:
+    if data.labels is not None and scores.labelled is None:
         notes.append("labels unused: no output holds one score per class")
     return _Bench(
         model=model,
@@ -110,39 +118,24 @@ def _prepare(request: Mapping[str, Any]) -> _Bench:
         samples=samples[:count],
         predictor=predictor,
         reference=reference,
-        metric=_metric(request["eval_function"], tuple(graph.input_tensors)),
+        scores=scores.first(count),
+        metric=metric,
         out_dir=Path(request["out_dir"]),
-        threads=request["threads"],
+        threads=threads,
+        evaluation_s=evaluation_s,
     )
 
 
-def _random_count(macs: int | None) -> int:
+def _metric(spec: str | None, graph: Graph) -> Metric | None:
+    return None if spec is None else load_metric(spec, tuple(graph.input_tensors))
+
+
+def _random_count(graph: Graph) -> int:
     """Returns how many random samples cost little: 8 for a MobileNetV2 (300 M MACs), 64 for small models."""
-    return min(64, max(8, 2_000_000_000 // macs)) if macs else 16
+    from devicekit.graph.macs import macs
 
-
-def _metric(spec: str | None, inputs: tuple[str, ...]) -> "Callable[[Predictor], float] | None":
-    """Returns the user's score of a model; None where none was asked for. Raises UsageError."""
-    if spec is None:
-        return None
-    function, name = load_function(spec), Path(spec).name
-
-    def score(predictor: Predictor) -> float:
-        def predict(arrays: Row) -> Row:
-            count = len(next(iter(arrays.values())))
-            one_by_one = [{key: values[i : i + 1] for key, values in arrays.items()} for i in range(count)]
-            return _stacked([predictor.predict(row) for row in one_by_one])
-
-        value = call_user(name, lambda: function(fidelity.predict_function(predict, inputs)))
-        try:
-            return float(value)
-        except (TypeError, ValueError) as error:
-            found = type(value).__name__
-            raise UsageError(
-                f"{name}: returned {found}, expected a number", remedy=f"return one float from {name}"
-            ) from error
-
-    return score
+    count = macs(graph)
+    return min(64, max(8, 2_000_000_000 // count)) if count else 16
 
 
 def _build(bench: _Bench, name: str, recipe: recipes.Recipe) -> Built:
@@ -163,15 +156,18 @@ def _build(bench: _Bench, name: str, recipe: recipes.Recipe) -> Built:
         notes.append("calibrated on random data")
     try:
         predictor = Predictor(with_signature(model), threads=bench.threads)
-        outputs, golden = _run(predictor, bench.samples)
+        outputs, golden = _run(predictor, bench.samples, bench.evaluation_s)
     except (RuntimeError, ValueError) as error:
         return _failed(name, *findings, worded("loads", error))
     count = len(next(iter(outputs.values())))
     if count < bench.count:
-        notes.append(f"scored on {count} of {bench.count} samples, what {EVALUATION_S:g} s allow")
+        notes.append(f"scored on {count} of {bench.count} samples, what {bench.evaluation_s:g} s allow")
     if not fidelity.all_finite(outputs) and fidelity.all_finite(bench.reference):
         findings.append(_not_finite(name, bench.data))
-    score = _fidelity(bench, predictor, outputs)
+    reference = {key: values[:count] for key, values in bench.reference.items()}
+    score = fidelity.compare(reference, outputs, bench.scores.first(count))
+    if bench.metric is not None:
+        score, findings = _scored(bench, predictor, score, findings=findings)
     return _file(bench.out_dir, name, model, golden=golden, score=score, findings=findings, notes=notes)
 
 
@@ -179,52 +175,39 @@ def _original(bench: _Bench) -> Built:
     """Returns the source itself, as it is quantized already: there is no float model to compare with."""
     dtypes = {tensor.dtype for tensor in bench.graph.main.tensors if tensor.is_constant and tensor.scale}
     what = " and ".join(sorted(dtypes)) or "float16"
-    _, golden = _run(bench.predictor, bench.samples[:1])
+    _, golden = _run(bench.predictor, bench.samples[:1], bench.evaluation_s)
     note = f"quantized already ({what}): taken as it is, nothing to compare with"
     model = Path(bench.graph.path).read_bytes()
     return _file(bench.out_dir, ORIGINAL, model, golden=golden, score=None, findings=[], notes=[note])
 
 
-def _fidelity(bench: _Bench, predictor: Predictor, outputs: Row) -> fidelity.Fidelity:
-    count = len(next(iter(outputs.values())))
-    reference = {name: values[:count] for name, values in bench.reference.items()}
-    labels = None if bench.data.labels is None else bench.data.labels[:count]
-    score = fidelity.compare(reference, outputs, labels)
-    if bench.data.is_random:
-        score = replace(score, top1_agreement=None)  # on noise the best class is a matter of chance
-    if bench.metric is not None:
-        score = replace(score, task_metric=bench.metric(predictor), float_task_metric=bench.float_metric)
-    return score
+def _scored(
+    bench: _Bench, predictor: Predictor, score: fidelity.Fidelity, *, findings: Sequence[Finding]
+) -> tuple[fidelity.Fidelity, list[Finding]]:
+    """Returns `score` with the user's metric, and `findings` with one more where that cannot be computed."""
+    assert bench.metric
+    score = replace(score, task_metric=None, float_task_metric=bench.float_metric)
+    try:
+        return replace(score, task_metric=bench.metric(predictor)), list(findings)
+    except UsageError as error:
+        return score, [*findings, Finding("eval", error.message, f"{error.remedy}, or choose another recipe")]
 
 
-def _run(predictor: Predictor, samples: Sequence[Row]) -> tuple[dict[str, "NDArray[Any]"], dict[str, Any]]:
-    """Returns the outputs for as many samples as EVALUATION_S allows, one at least, and the golden arrays."""
+def _run(
+    predictor: Predictor, samples: Sequence[Row], evaluation_s: float
+) -> tuple[dict[str, "NDArray[Any]"], dict[str, Any]]:
+    """Returns the outputs for as many samples as `evaluation_s` allows, one at least; the golden arrays."""
     fed = predictor.feed(samples[0])
     raw = predictor.invoke(fed)
     golden = {f"in/{name}": values for name, values in fed.items()}
     golden |= {f"out/{name}": values for name, values in raw.items()}
-    deadline = time.monotonic() + EVALUATION_S
+    deadline = time.monotonic() + evaluation_s
     outputs = []
     for sample in samples:
         outputs.append(predictor.predict(sample))
         if time.monotonic() > deadline:
             break
-    return _stacked(outputs), golden
-
-
-def _stacked(outputs: Sequence[Row]) -> dict[str, "NDArray[Any]"]:
-    """Returns the outputs of single samples as one array per output, [N, …]; ragged ones zero-padded."""
-    import numpy as np
-
-    stacked = {}
-    for name in outputs[0]:
-        values = [output[name] for output in outputs]
-        if len({value.shape for value in values}) > 1:
-            longest = max(value.size for value in values)
-            values = [np.pad(value.ravel(), (0, longest - value.size))[None] for value in values]
-        has_batch_axis = values[0].ndim > 0 and values[0].shape[0] == 1
-        stacked[name] = np.concatenate(values) if has_batch_axis else np.stack(values)
-    return stacked
+    return stacked(outputs), golden
 
 
 def _file(

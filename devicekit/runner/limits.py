@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from devicekit.errors import UsageError
 from devicekit.measurement import Plan
 
 if TYPE_CHECKING:
@@ -19,8 +20,12 @@ def plan_for(
     `threads` and `timeout_s` win over the profile and the default. The process is pinned to as many CPUs as
     it has threads, no more than the device has cores, no more than this process may use. The profile's
     threads become fewer where there are fewer CPUs: they would only wait for each other, and the plan notes
-    it.
+    it. Raises UsageError for what is not above 0.
     """
+    for name, value, unit in (("threads", threads, ""), ("timeout", timeout_s, " s")):
+        if value is not None and value <= 0:
+            words = f"{name} is {value:g}{unit}, must be above 0"
+            raise UsageError(words, remedy=f"leave --{name} out, or give it a number above 0")
     wanted = threads or (profile.runtime.threads if profile else None) or 1
     cores = (profile.device.cores if profile else None) or wanted
     cpus = _first_cpus(min(wanted, cores))

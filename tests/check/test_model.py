@@ -21,7 +21,9 @@ def test_json_has_the_documented_shape() -> None:
     document = json.loads(json.dumps(check_model(str(path), "pixel7").to_json()))
     assert list(document) == ["schema", "profile", "model", "ok", "findings"]
     assert (document["schema"], document["model"], document["ok"]) == (1, str(path), False)
-    assert [set(finding) for finding in document["findings"]] == [{"rule", "detail", "remedy", "layer", "op"}]
+    assert [set(finding) for finding in document["findings"]] == [
+        {"rule", "detail", "remedy", "layer", "op", "excess"}
+    ]
     assert document["findings"][0]["rule"] == "flex"
 
 
@@ -39,4 +41,4 @@ def test_a_keras_file_is_checked_as_its_float_tflite(tmp_path: Path) -> None:
     result = check_model(DATA / "digits.h5", tight)
     (finding,) = result.findings
     assert (finding.rule, result.profile) == ("size", "tight")
-    assert finding.remedy == "choose a smaller recipe: `devicekit deploy` tries them all"
+    assert finding.remedy == "use a smaller recipe or model, or raise the limit"

@@ -50,7 +50,8 @@ def test_a_file_above_model_mib_is_found() -> None:
     assert finding == Finding(
         "size",
         "is 0.00599 MiB, limits.model_mib is 0.004",
-        "choose a smaller recipe: `devicekit deploy` tries them all",
+        "use a smaller recipe or model, or raise the limit",
+        excess=pytest.approx(0.00599 / 0.004, rel=0.01),
     )
     assert findings("cnn_float32", limits={"model_mib": 0.0061}) == []
 

@@ -58,6 +58,25 @@ def test_a_second_run_waits_says_so_and_then_is_told_who_holds_the_device() -> N
     assert watcher.details == [f"waiting for host, in use by process {os.getpid()}"]
 
 
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICEKIT_CACHE_DIR", str(tmp_path))
+    lock = tmp_path / "locks" / "host.lock"
+    lock.mkdir(parents=True)
+    with pytest.raises(UsageError) as caught, connect(None, "host", wait_s=0):
+        pass
+    assert caught.value.message == f"the lock {lock} cannot be opened (Is a directory)"
+    assert caught.value.remedy == "set DEVICEKIT_CACHE_DIR to a directory that is yours and has space"
+
+
+def test_a_holder_that_cannot_be_named_holds_no_run_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVICEKIT_CACHE_DIR", str(tmp_path))
+    (tmp_path / "locks" / "host.lock.holder" / "x").mkdir(parents=True)
+    with connect(None, "host", wait_s=0) as device:
+        assert device.describe().address == "host"
+
+
 def test_the_lock_is_free_again_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), connect(None, "host"):
         raise ZeroDivisionError

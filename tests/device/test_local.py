@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -95,6 +96,7 @@ def test_ctrl_c_ends_the_command_and_removes_the_folder() -> None:
     """The interrupt goes to a process that measures: its commands have a group of their own."""
     program = f"""
 import sys
+import tempfile
 from devicekit.device.connect import connect
 with connect(None, "host") as device:
     print(device._folder, flush=True)
@@ -139,6 +141,7 @@ def test_it_describes_this_machine(device: LocalDevice) -> None:
 def test_it_finds_the_runtime_without_importing_it() -> None:
     program = """
 import sys
+import tempfile
 from devicekit.device.local import LocalDevice
 device = LocalDevice()
 facts = device.describe()
@@ -154,3 +157,48 @@ print(facts.runtime_library, facts.runtime_version, "ai_edge_litert" in sys.modu
 def test_another_address_is_refused() -> None:
     with pytest.raises(UsageError, match='"host:1" is no address of this machine'):
         LocalDevice("host:1")
+
+
+def test_a_measurement_dies_with_its_parent_and_the_next_run_removes_its_folder(tmp_path: Path) -> None:
+    """SIGKILL as SIGHUP leave the parent no time to clean up."""
+    program = """
+import sys
+import tempfile
+from devicekit.device.connect import connect
+from devicekit.measurement import Plan
+from devicekit.runner.script import RunnableModel, measure_model
+from devicekit.testing import warmup_model
+with connect(None, "host") as device:
+    print(device._folder, flush=True)
+    plan = Plan(min_s=600, max_s=600, max_runs=10**6)
+    measure_model(device, RunnableModel(warmup_model(), "unknown"), plan)
+"""
+    environment = {**os.environ, "DEVICEKIT_CACHE_DIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment)
+    assert parent.stdout
+    folder = Path(parent.stdout.readline().decode().strip())
+    try:
+        while not (folder / "out0.bin").exists():  # written before the repeats
+            assert parent.poll() is None
+            os.sched_yield()
+        (child,) = psutil.Process(parent.pid).children()
+    finally:
+        parent.kill()
+        parent.communicate()
+    assert ended(child.pid)
+    assert folder.exists()
+    LocalDevice().close()
+    assert not folder.exists()
+
+
+def test_folders_of_running_processes_and_of_others_are_left_alone(device: LocalDevice) -> None:
+    parent = Path(tempfile.gettempdir())
+    number = max(psutil.pids()) + 10**8  # no process has it
+    other = parent / f"devicekit-{number}"
+    other.mkdir()
+    try:
+        LocalDevice().close()
+        assert other.exists()
+        assert device._folder.exists()
+    finally:
+        other.rmdir()

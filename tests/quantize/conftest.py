@@ -94,6 +94,39 @@ def shared_output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def multiplier(tmp_path: Path) -> Path:
+    """y = x * a constant of 256 x 256 floats, which no weight recipe touches; float32 [256, 256]."""
+    model = _Model()
+    x, y = model.activation("x", [256, 256]), model.activation("y", [256, 256])
+    factor = model.constant("factor", np.random.default_rng(4).normal(size=(256, 256)).astype(np.float32))
+    model.op("MUL", [x, factor], [y], options=(schema.BuiltinOptions.MulOptions, schema.MulOptionsT()))
+    return model.save(tmp_path / "multiplier.tflite", [x], [y])
+
+
+@pytest.fixture
+def scaled_dense(tmp_path: Path) -> Path:
+    """y = (x @ 16 x 48 weights) * a constant of 48 floats; float32 [1, 16] -> [1, 48]."""
+    model = _Model()
+    x, hidden, y = (
+        model.activation(name, [1, size]) for name, size in (("x", 16), ("hidden", 48), ("y", 48))
+    )
+    rng = np.random.default_rng(5)
+    model.dense(x, rng.normal(size=(48, 16)), hidden)
+    factor = model.constant("factor", rng.normal(size=(1, 48)).astype(np.float32))
+    model.op("MUL", [hidden, factor], [y], options=(schema.BuiltinOptions.MulOptions, schema.MulOptionsT()))
+    return model.save(tmp_path / "scaled_dense.tflite", [x], [y])
+
+
+@pytest.fixture
+def regression(tmp_path: Path) -> Path:
+    """y = x @ 16 positive weights, one number: float32 [1, 16] -> [1, 1]."""
+    model = _Model()
+    x, y = model.activation("x", [1, 16]), model.activation("y", [1, 1])
+    model.dense(x, np.random.default_rng(6).uniform(0.5, 1, size=(1, 16)), y)
+    return model.save(tmp_path / "regression.tflite", [x], [y])
+
+
+@pytest.fixture
 def without_signature(digits: Path, tmp_path: Path) -> Path:
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(digits.read_bytes()))
     tree.signatureDefs = []

@@ -8,6 +8,7 @@ import pytest
 
 from devicekit import progress
 from devicekit.check.finding import Finding
+from devicekit.child import default_memory_bytes
 from devicekit.errors import LoadError, RecipeError, UsageError
 from devicekit.graph.read import read_graph
 from devicekit.quantize.build import BuildResult, build
@@ -194,8 +195,6 @@ import numpy as np
 data = np.load({str(digits_data)!r})
 def hits(predict):
     return (predict(data["x_eval"][:50]).argmax(1) == data["y"][:50]).sum()
-def word(predict):
-    return "good"
 """
     (tmp_path / "score.py").write_text(code)
     score = f"{tmp_path / 'score.py'}:"
@@ -204,9 +203,129 @@ def word(predict):
     )
     for one in result.candidates:
         assert one.fidelity and one.fidelity.task_metric and one.fidelity.task_metric >= 48
+
+
+SCORES = """
+import ctypes
+calls = 0
+def on_second_call(first, then):
+    global calls
+    calls += 1
+    return first if calls == 1 else then()
+def word(predict): return "good"
+def nan(predict): return float("nan")
+def raises(predict): raise IndexError("no such class")
+def crashes(predict): return ctypes.string_at(0)
+def raises_once_float_is_scored(predict): return on_second_call(0.5, lambda: 1 / 0)
+def inf_once_float_is_scored(predict): return on_second_call(0.5, lambda: float("inf"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("word", "score.py:word: returned str, expected a finite number"),
+        ("nan", "score.py:nan: returned nan, expected a finite number"),
+        ("raises", "score.py:raises: raised IndexError: no such class (line 10)"),
+        ("crashes", "score.py:crashes: using it failed: crashed (SIGSEGV)"),
+    ],
+)
+def test_a_metric_that_fails_on_the_float_model_is_a_usage_error(
+    function: str, message: str, digits: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(SCORES)
     with pytest.raises(UsageError) as caught:
-        build(digits, ["float32"], data=None, eval_function=score + "word", out_dir=tmp_path)
-    assert caught.value.message == "score.py:word: returned str, expected a number"
+        build(
+            digits,
+            ["float32"],
+            data=None,
+            eval_function=f"{tmp_path / 'score.py'}:{function}",
+            out_dir=tmp_path / "out",
+        )
+    assert caught.value.message == message
+    assert list((tmp_path / "out").iterdir()) == []  # before any recipe
+
+
+@pytest.mark.parametrize(
+    ("function", "detail"),
+    [
+        (
+            "raises_once_float_is_scored",
+            "score.py:raises_once_float_is_scored: raised ZeroDivisionError: division by zero (line 12)",
+        ),
+        (
+            "inf_once_float_is_scored",
+            "score.py:inf_once_float_is_scored: returned inf, expected a finite number",
+        ),
+    ],
+)
+def test_a_metric_that_fails_on_a_candidate_is_its_finding(
+    function: str, detail: str, digits: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(SCORES)
+    spec = f"{tmp_path / 'score.py'}:{function}"
+    result = build(digits, ["float16", "int8"], data=None, eval_function=spec, out_dir=tmp_path)
+    assert [one.recipe for one in result.candidates] == ["float16", "int8"]
+    for one in result.candidates:
+        assert [(f.rule, f.detail) for f in one.findings] == [("eval", detail)]
+        assert one.fidelity and one.fidelity.cosine > 0.9
+        assert (one.fidelity.task_metric, one.fidelity.float_task_metric) == (None, 0.5)
+
+
+def test_a_metric_that_is_no_python_file_is_refused(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "score.txt").write_text(SCORES)
+    spec = f"{tmp_path / 'score.txt'}:word"
+    with pytest.raises(UsageError) as caught:
+        build(digits, ["float32"], data=None, eval_function=spec, out_dir=tmp_path / "out")
+    assert caught.value.message == "score.txt: is no Python file"
+
+
+def test_data_that_ends_the_child_is_blamed_on_the_data(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "calib.py").write_text("import ctypes\ndef load(): return ctypes.string_at(0)\n")
+    with pytest.raises(UsageError) as caught:
+        build(digits, ["int8"], data=f"{tmp_path / 'calib.py'}:load", out_dir=tmp_path / "out")
+    assert caught.value.message == "calib.py:load: using it failed: crashed (SIGSEGV)"
+    assert caught.value.remedy == "correct calib.py:load, or give fewer samples"
+
+
+def test_labels_out_of_range_are_refused(digits: Path, save_npz: Callable[..., Path], tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    with pytest.raises(UsageError) as caught:
+        build(digits, ["int8"], data=save_npz(x=images, y=[0, 1, 2, 77]), out_dir=tmp_path / "out")
+    assert caught.value.message == (
+        "calib.npz: y: found labels 0..77, expected 0..9: the output digit has 10 classes"
+    )
+
+
+def test_one_number_that_int8_clips_is_told_from_one_that_it_keeps(
+    regression: Path, save_npz: Callable[..., Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    narrow, wide = rng.uniform(0, 0.3, (50, 16)), rng.uniform(0, 1, (50, 16))
+    for calibration, low, high in ((narrow, -1, 0.9), (wide, 0.999, 1)):
+        data = save_npz(x=calibration.astype("f4"), x_eval=wide.astype("f4"))
+        (int8,) = build(regression, ["int8"], data=data, out_dir=tmp_path).candidates
+        assert int8.findings == () and int8.fidelity
+        assert low < int8.fidelity.cosine < high
+
+
+def test_scoring_ends_in_time_and_says_how_far_it_came(
+    digits: Path, digits_data: Path, tmp_path: Path
+) -> None:
+    result = build(digits, ["int8"], data=digits_data, out_dir=tmp_path, evaluation_s=0)
+    assert result.data.notes == ("scored on 1 of 719 samples, what 0 s allow",)
+    assert result.data.evaluation_count == 1
+    (built,) = result.candidates
+    assert built.findings == () and built.fidelity
+    assert (built.fidelity.count, built.fidelity.float_task_metric) == (1, 1.0)
+
+
+def test_without_a_limit_the_child_may_take_three_quarters_of_the_memory(
+    digits: Path, tmp_path: Path, own_recipes: None
+) -> None:
+    table = {"limited": "misbehaving_recipes:tells_its_memory_limit"}
+    (built,) = build(digits, ["limited"], data=None, out_dir=tmp_path, table=table).candidates
+    assert [f.detail for f in built.findings] == [f"limited to {default_memory_bytes()} bytes"]
 
 
 def test_progress_tells_each_recipe_and_how_many_are_done(digits: Path, tmp_path: Path) -> None:

@@ -69,7 +69,10 @@ def test_float64_is_converted_with_a_note(save_npz: Save, digits_graph: Graph) -
 def test_a_missing_batch_dimension_is_added_with_a_note(save_npz: Save, digits_graph: Graph) -> None:
     data = load_data(str(save_npz(x=IMAGES[0], x_eval=IMAGES)), digits_graph)
     assert data.calibration["image"].shape == (1, 8, 8, 1)
-    assert data.notes == ("x: one sample without batch dimension, taken as [1, …]",)
+    assert data.notes == (
+        "calibrated on 1 sample: ranges are a guess",
+        "x: one sample without batch dimension, taken as [1, …]",
+    )
 
 
 def test_one_hot_labels_become_class_indices(save_npz: Save, digits_graph: Graph) -> None:
@@ -114,6 +117,11 @@ def test_many_samples_are_thinned_for_calibration_only(save_npz: Save, digits_gr
             "give real samples",
         ),
         (
+            {"x": np.full_like(IMAGES, 0.3) + 1e-8 * IMAGES},
+            "calib.npz: x: every value is 0.3, which shows no range",
+            "give real samples",
+        ),
+        (
             {"X": IMAGES},
             "calib.npz: no samples for the input image: found X, expected image float32 [N, 8, 8, 1]",
             "save them with numpy.savez(file, x=…)",
@@ -152,6 +160,22 @@ def test_inputs_of_different_counts_are_refused(save_npz: Save, two_inputs: Path
     assert message == "calib.npz: the inputs differ in their number of samples: zeta 2, alpha 3"
 
 
+def test_inputs_that_all_show_no_range_are_refused(save_npz: Save, two_inputs: Path) -> None:
+    alpha, zeta = np.zeros((3, 6), "f4"), np.full((3, 4), 0.5, "f4")
+    message, remedy = refusal(save_npz(alpha=alpha, zeta=zeta), read_graph(two_inputs))
+    assert message == ("calib.npz: zeta: every value is 0.5, alpha: every value is 0, which shows no range")
+    assert remedy == "give real samples"
+
+
+def test_one_input_of_several_that_shows_no_range_is_a_note(save_npz: Save, two_inputs: Path) -> None:
+    arrays = {"alpha": RNG.normal(size=(3, 6)).astype("f4"), "zeta": np.zeros((3, 4), "f4")}
+    evaluation = {
+        f"{name}_eval": RNG.normal(size=values.shape).astype("f4") for name, values in arrays.items()
+    }
+    data = load_data(str(save_npz(**arrays, **evaluation)), read_graph(two_inputs))
+    assert data.notes == ("zeta: every value is 0, its range is a guess",)
+
+
 def test_a_missing_input_is_named(save_npz: Save, two_inputs: Path) -> None:
     message, remedy = refusal(save_npz(zeta=np.ones((2, 4), "f4")), read_graph(two_inputs))
     assert message == (
@@ -177,6 +201,8 @@ def test_what_is_no_data_is_refused(tmp_path: Path, digits_graph: Graph) -> None
     assert refusal("nowhere.npz", digits_graph) == ("nowhere.npz: no such file or directory", forms)
     (tmp_path / "table.csv").write_text("1,2")
     assert refusal(tmp_path / "table.csv", digits_graph)[1] == forms
+    long = "x" * 300
+    assert refusal(long, digits_graph) == (f"{long}: cannot be read (File name too long)", forms)
     (tmp_path / "truncated.npz").write_bytes(b"PK\x03\x04")
     assert refusal(tmp_path / "truncated.npz", digits_graph)[0].startswith("truncated.npz: cannot be read")
 
@@ -216,6 +242,20 @@ def test_a_directory_of_npy_files_joins_samples_and_batches(tmp_path: Path, digi
     np.testing.assert_array_equal(data.calibration["image"], IMAGES)
 
 
+def test_a_directory_of_files_that_hold_no_single_array_is_refused(
+    tmp_path: Path, digits_graph: Graph
+) -> None:
+    np.savez(tmp_path / "a.npz", image=IMAGES, label=IMAGES)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    assert refusal(tmp_path, digits_graph) == (
+        "a.npy: holds image, label, expected one array",
+        "save it with numpy.save",
+    )
+    (tmp_path / "a.npy").unlink()
+    (tmp_path / "a.npy").mkdir()
+    assert refusal(tmp_path, digits_graph)[0] == "a.npy: cannot be read (Is a directory)"
+
+
 FUNCTIONS = """
 import numpy as np
 import neighbour
@@ -230,6 +270,8 @@ def dicts():
 def fails(): raise ValueError("no such dataset")
 def exits(): raise SystemExit(3)
 def number(): return 3
+def ragged(): return {"image": [[1, 2], [3]]}
+def ragged_items(): yield [[1, 2], [3]]
 value = 5
 """
 
@@ -261,6 +303,14 @@ def test_a_function_gives_an_array_a_dict_or_an_iterator(
         ("fails", "calib.py:fails: raised ValueError: no such dataset (line 12)"),
         ("exits", "calib.py:exits: raised SystemExit: 3 (line 13)"),
         ("number", "calib.py:number: returned int, expected an array, a dict or an iterator of them"),
+        (
+            "ragged",
+            "calib.py:ragged: image: found lists of different lengths, expected numbers of one shape",
+        ),
+        (
+            "ragged_items",
+            "calib.py:ragged_items: found lists of different lengths, expected numbers of one shape",
+        ),
         ("absent", 'calib.py: has no function "absent"'),
         ("value", 'calib.py: has no function "value"'),
     ],

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from devicekit.errors import UsageError
 from devicekit.measurement import Plan
 from devicekit.profile.lookup import load_profile
 from devicekit.runner.limits import in_words, plan_for
@@ -34,6 +35,32 @@ def test_a_shipped_profile_sets_threads_and_memory() -> None:
 def test_the_caller_wins_over_the_profile() -> None:
     plan = plan_for(profile(delegate="xnnpack"), threads=1, timeout_s=7)
     assert (plan.threads, plan.timeout_s, plan.cpus) == (1, 7, ALLOWED[:1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message", "remedy"),
+    [
+        (
+            {"threads": 0},
+            "threads is 0, must be above 0",
+            "leave --threads out, or give it a number above 0",
+        ),
+        (
+            {"threads": -1},
+            "threads is -1, must be above 0",
+            "leave --threads out, or give it a number above 0",
+        ),
+        (
+            {"timeout_s": 0.0},
+            "timeout is 0 s, must be above 0",
+            "leave --timeout out, or give it a number above 0",
+        ),
+    ],
+)
+def test_what_is_not_above_0_is_refused(wrong: dict[str, Any], message: str, remedy: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_for(None, **wrong)
+    assert (caught.value.message, caught.value.remedy) == (message, remedy)
 
 
 def test_more_threads_than_cpus_become_fewer_and_the_plan_says_so() -> None:

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from devicekit.errors import LoadError, WrongOutput
+from devicekit.graph.read import read_graph
 from devicekit.runner.tensors import compare, read_inputs
 from devicekit.testing import warmup_model, write_string_model
+
+DATA = Path(__file__).parent.parent / "data" / "tflite"
 
 
 def golden(folder: Path, **arrays: Any) -> Path:
@@ -17,7 +20,7 @@ def golden(folder: Path, **arrays: Any) -> Path:
 def difference(folder: Path, expected: Any, found: Any, *, name: str = "y") -> dict[str, Any]:
     file = golden(folder, out__y=expected)
     data = {(name, "tensor:0"): np.asarray(found).tobytes()}
-    return compare("m.tflite", file, outputs=data, where="host")
+    return compare(warmup_model(), file, outputs=data, where="host")
 
 
 def test_golden_inputs_are_fed_byte_for_byte(tmp_path: Path) -> None:
@@ -42,14 +45,37 @@ def test_equal_outputs_differ_by_nothing(tmp_path: Path) -> None:
     assert difference(tmp_path, values, values) == {"outputs": 1, "max_difference": 0.0}
 
 
-def test_integers_may_be_one_step_apart_and_no_more(tmp_path: Path) -> None:
+def quantized_difference(folder: Path, expected: Any, found: Any) -> dict[str, Any]:
+    """Compares the only output of a model whose output has a scale."""
+    model = DATA / "cnn_int8.tflite"
+    (name,) = read_graph(model).output_tensors
+    file = golden(folder, **{f"out__{name}": expected})
+    return compare(model, file, outputs={(name, "tensor:0"): np.asarray(found).tobytes()}, where="host")
+
+
+def test_quantized_values_may_be_one_step_apart_and_no_more(tmp_path: Path) -> None:
     expected = np.array([-128, 127, 5], np.int8)
     near = np.array([-127, 127, 5], np.int8)
-    assert difference(tmp_path, expected, near)["max_difference"] == 1
+    assert quantized_difference(tmp_path, expected, near)["max_difference"] == 1
     with pytest.raises(WrongOutput) as caught:
-        difference(tmp_path, expected, np.array([127, 127, 5], np.int8))
+        quantized_difference(tmp_path, expected, np.array([127, 127, 5], np.int8))
+    name = next(iter(read_graph(DATA / "cnn_int8.tflite").output_tensors))
     assert caught.value.message == (
-        "m.tflite: outputs on host differ from the reference by 255 steps (output y)"
+        f"cnn_int8.tflite: outputs on host differ from the reference by 255 steps (output {name})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [(np.array([True, False]), np.array([False, True])), (np.array([3], np.int64), np.array([4], np.int64))],
+    ids=["truth values", "class index"],
+)
+def test_what_has_no_scale_must_be_equal(tmp_path: Path, expected: Any, found: Any) -> None:
+    assert difference(tmp_path, expected, expected) == {"outputs": 1, "max_difference": 0.0}
+    with pytest.raises(WrongOutput) as caught:
+        difference(tmp_path, expected, found)
+    assert caught.value.message == (
+        "warmup.tflite: outputs on host differ from the reference by 1 (must be equal) (output y)"
     )
 
 
@@ -76,9 +102,9 @@ def test_an_output_goes_by_signature_or_tensor_name(tmp_path: Path) -> None:
     file = golden(tmp_path, out__a=np.int8(1), **{"out__b:0": np.int8(2)})
     one, two = np.int8(1).tobytes(), np.int8(2).tobytes()
     outputs = {("b", "b:0"): two, ("a", "a:0"): one}
-    assert compare("m", file, outputs=outputs, where="host")["max_difference"] == 0
+    assert compare(warmup_model(), file, outputs=outputs, where="host")["max_difference"] == 0
     with pytest.raises(WrongOutput, match="an output: a is missing"):
-        compare("m", file, outputs={("b", "b:0"): two, ("c", "c:0"): one}, where="host")
+        compare(warmup_model(), file, outputs={("b", "b:0"): two, ("c", "c:0"): one}, where="host")
 
 
 def test_a_broken_golden_file_is_told(tmp_path: Path) -> None:

@@ -22,6 +22,12 @@ def eats_memory(float_model: bytes, calibration: Any) -> bytes:
     return bytes(8 << 30)
 
 
+def tells_its_memory_limit(float_model: bytes, calibration: Any) -> bytes:
+    import resource
+
+    raise RuntimeError(f"limited to {resource.getrlimit(resource.RLIMIT_DATA)[0]} bytes")
+
+
 def unquantized(float_model: bytes, calibration: Any) -> bytes:
     return float_model
 

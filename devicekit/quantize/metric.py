@@ -1,0 +1,66 @@
+"""Metric: the user's own score of a model, from --eval file.py:function."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit.errors import UsageError
+from devicekit.quantize.predictor import Predictor, stacked
+from devicekit.quantize.sources import call_user, load_function
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Arrays = Mapping[str, "NDArray[Any]"]
+Metric = Callable[[Predictor], float]
+
+
+def load_metric(spec: str, inputs: tuple[str, ...]) -> Metric:
+    """Returns what scores a model with the input names `inputs` by the function that `spec` names.
+
+    Runs the user's file: call this in a child process. Raises UsageError, and so does the metric, where the
+    function raises or gives no finite number.
+    """
+    function, name = load_function(spec), Path(spec).name
+
+    def score(predictor: Predictor) -> float:
+        def predict(arrays: Arrays) -> Arrays:
+            count = len(next(iter(arrays.values())))
+            one_by_one = [{key: values[i : i + 1] for key, values in arrays.items()} for i in range(count)]
+            return stacked([predictor.predict(row) for row in one_by_one])
+
+        value = call_user(name, lambda: function(predict_function(predict, inputs)))
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise _no_number(name, type(value).__name__) from error
+        if not math.isfinite(number):
+            raise _no_number(name, str(number))
+        return number
+
+    return score
+
+
+def predict_function(
+    predict: Callable[[Arrays], Arrays], inputs: tuple[str, ...]
+) -> "Callable[[NDArray[Any] | Arrays], NDArray[Any] | Arrays]":
+    """Returns what `--eval` functions are given: predict(inputs) -> outputs for [N, ...] arrays.
+
+    A model with one input takes the bare array as well; a model with one output returns the bare array.
+    """
+    import numpy as np
+
+    def run(samples: "NDArray[Any] | Arrays") -> "NDArray[Any] | Arrays":
+        named = samples if isinstance(samples, Mapping) else {inputs[0]: samples}
+        arrays = {name: np.asarray(named[name]) for name in inputs}
+        outputs = predict(arrays)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    return run
+
+
+def _no_number(name: str, found: str) -> UsageError:
+    return UsageError(
+        f"{name}: returned {found}, expected a finite number", remedy=f"return one finite float from {name}"
+    )
