@@ -1,16 +1,19 @@
 """Keeps the results of long steps: directories by key, written whole or not at all, checked before use."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from devicekit.digest import sha256_file
 from devicekit.errors import UsageError
 
 _CONTENTS = "contents.json"  # file name -> SHA-256
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def cache_dir() -> Path:
@@ -39,32 +42,45 @@ def cached(step: str, key: str, build: Callable[[Path], None]) -> tuple[Path, bo
         return entry, True
     from filelock import FileLock
 
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(entry.with_suffix(".lock")):
-            if _is_intact(entry):
-                return entry, True
-            _build(entry, build)
-    except OSError as error:
-        raise UsageError(
-            f"the cache {cache_dir()} cannot be written ({error.strerror or error})",
-            remedy="set DEVICEKIT_CACHE_DIR to a directory that is yours and has space",
-        ) from error
+    with ExitStack() as held:
+        with _writing():
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(entry.with_suffix(".lock")))
+        if _is_intact(entry):
+            return entry, True
+        _build(entry, build)
     return entry, False
 
 
 def _build(entry: Path, build: Callable[[Path], None]) -> None:
     partial = entry.with_suffix(".partial")  # one at a time: the lock is held
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     try:
-        build(partial)
-        contents = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
-        (partial / _CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
-        shutil.rmtree(entry, ignore_errors=True)
-        partial.rename(entry)
+        with _writing():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+        with _writing(only=_FULL):
+            build(partial)
+        with _writing():
+            contents = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
+            (partial / _CONTENTS).write_text(json.dumps(contents, indent=1), encoding="utf-8")
+            shutil.rmtree(entry, ignore_errors=True)
+            partial.rename(entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _writing(*, only: frozenset[int] | None = None) -> Iterator[None]:
+    """Blames the cache for an OSError in its block: any, or `only` those errnos."""
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        raise UsageError(
+            f"the cache {cache_dir()} cannot be written ({error.strerror or error})",
+            remedy="set DEVICEKIT_CACHE_DIR to a directory that is yours and has space",
+        ) from error
 
 
 def _is_intact(entry: Path) -> bool:

@@ -4,10 +4,11 @@ The parent calls `run_child(module, request, …)` and iterates over the events 
 module ends with `if __name__ == "__main__": serve(handle)`, where `handle(request)` yields JSON-ready
 events. A DevicekitError raised in the child arrives in the parent as the same class; a crash, a time-out or
 memory exhaustion as ChildFailed. Whatever libraries print goes to a log, whose last lines ChildFailed
-carries.
+carries, and which either failure logs at level INFO.
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from typing import IO, Any, Literal
 from devicekit import errors
 
 LOG_TAIL_LINES = 30
+_log = logging.getLogger(__name__)
 
 Reason = Literal["crashed", "timed out", "out of memory"]
 
@@ -77,6 +79,10 @@ def run_child(
             if not finished:
                 code = child.wait()
                 raise _failure(code, watchdog.fired, timeout_s, memory_bytes, _tail(log))
+        except (ChildFailed, errors.DevicekitError):
+            if printed := _tail(log).strip():
+                _log.info("%s printed last:\n%s", module, printed)
+            raise
         finally:
             watchdog.cancel()
             _end(child)
@@ -133,7 +139,9 @@ def _limit_memory(memory_bytes: int) -> None:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 class _Watchdog:
@@ -162,18 +170,18 @@ class _Watchdog:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kills the child, and what it started and left behind: the session is its own."""
     try:
         if hasattr(os, "killpg"):
             os.killpg(child.pid, signal.SIGKILL)
         else:
             child.kill()
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # macOS refuses where only ended processes are left
         pass
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        _kill(child)
+    _kill(child)
     child.wait()
     for stream in (child.stdin, child.stdout):
         if stream:

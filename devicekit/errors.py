@@ -139,7 +139,7 @@ class UntrustedModel(ModelError):
     def __init__(self, path: str, *, carries: str) -> None:
         self.path = path
         super().__init__(
-            f"{path} contains {carries}: loading it runs Python code stored in the file",
+            f"{path} contains {carries}: loading it runs code stored in the file",
             remedy="if you trust where it came from: add --trust; better: re-save it with a registered layer",
         )
 

@@ -1,5 +1,6 @@
 """The cache keeps whole entries or none."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -62,6 +63,23 @@ def test_a_build_that_fails_leaves_nothing(folder: Path) -> None:
     with pytest.raises(ConvertError):
         cached("step", "key", build)
     assert [path.name for path in (folder / "step").iterdir()] == ["key.lock"]
+
+
+def test_an_os_error_of_the_build_is_not_blamed_on_the_cache(tmp_path: Path) -> None:
+    def build(directory: Path) -> None:
+        (tmp_path / "no model").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        cached("step", "key", build)
+
+
+def test_a_disk_that_is_full_is_the_caches(folder: Path) -> None:
+    def build(directory: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UsageError) as caught:
+        cached("step", "key", build)
+    assert caught.value.message == f"the cache {folder} cannot be written (No space left on device)"
 
 
 def test_what_a_killed_build_left_does_not_reach_the_next(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """run_child against a real child process."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -53,6 +54,33 @@ def test_leaving_the_loop_ends_the_child() -> None:
     pids = [next(events)["pid"], next(events)["grandchild"]]
     events.close()
     assert all(is_gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("end", ["crash", "raise"])
+def test_what_a_child_started_ends_with_it(end: str) -> None:
+    pids = []
+    with pytest.raises((ChildFailed, ConvertError)):
+        for event in run_child(MODULE, {"do": "leave behind", "then": end}, timeout_s=20):
+            pids += event.values()
+    assert len(pids) == 2 and all(is_gone(pid) for pid in pids)
+
+
+def test_what_a_failed_child_printed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="devicekit.child")
+    with pytest.raises(ConvertError):
+        list(run_child(MODULE, {"do": "raise"}, timeout_s=20))
+    assert caplog.messages == [f"{MODULE} printed last:\na library explains"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory limits need Linux: run this test there")
+def test_a_limit_above_the_systems_own_is_the_systems() -> None:
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**33, 2**33))\n"
+        "from devicekit.child import run_child\n"
+        f"print(*run_child({MODULE!r}, {{'do': 'tell limit'}}, timeout_s=20, memory_bytes=2**34))"
+    )
+    printed = subprocess.run([sys.executable, "-c", limited], check=True, capture_output=True, text=True)
+    assert "{'limit': 8589934592}" in printed.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits need Linux: run this test there")

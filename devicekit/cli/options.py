@@ -83,14 +83,26 @@ def show_text(results: Any) -> None:
     """Prints results on stdout: coloured and as wide as the terminal, plain elsewhere."""
     from devicekit.report.text import render, terminal
 
-    click.echo(results if isinstance(results, str) else render(results, terminal()), nl=False)
+    _print(results if isinstance(results, str) else render(results, terminal()))
 
 
 def show_json(document: Any) -> None:
     """Prints a document on stdout, for scripts."""
     from devicekit.document import dumps
 
-    click.echo(dumps(document))
+    _print(dumps(document) + "\n")
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text, nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # `devicekit … | head`: no error
+    except OSError as error:
+        raise UsageError(
+            f"the results cannot be printed: {error.strerror}", remedy="send them to another place"
+        ) from error
 
 
 @contextmanager

@@ -36,7 +36,13 @@ def _convert(
     from devicekit.convert.verify import verify
 
     custom_objects = Path(request["custom_objects"]) if request["custom_objects"] else None
-    loaded = load(path, header, trusted=request["trust"], custom_objects=custom_objects)
+    loaded = load(
+        path,
+        header,
+        trusted=request["trust"],
+        custom_objects=custom_objects,
+        scratch=Path(tempfile.gettempdir()),
+    )
     yield {"phase": "converting"}
     function = trace(loaded)
     tflite = out_dir / FLOAT_NAME
@@ -49,7 +55,7 @@ def _convert(
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": list(verified.notes),
+            "notes": [*loaded.notes, *verified.notes],
         }
     }
 

@@ -6,7 +6,8 @@ which can crash on a damaged one, so it runs in the conversion child, before Ten
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,27 +46,49 @@ class Header:
         return f"Keras {version} {styles.get(str(self.config.get('class_name')), 'subclassed')}"
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns an OSError in its block into the LoadError of a model that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        inside = error.filename and str(error.filename) != str(path)
+        raise LoadError(
+            str(path),
+            found=f"{Path(error.filename).name + ' ' if inside else ''}cannot be read ({error.strerror})",
+            remedy="make the model readable, whole and on this machine",
+        ) from error
+
+
 def format_of(path: Path) -> Format:
     """Returns what `path` holds, by its first bytes rather than by its name. Raises LoadError."""
-    shown = str(path)
-    if not path.exists():
-        raise LoadError(shown, found="no such file", remedy=f"give the path of {_EXPECTED}")
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return "savedmodel"
-        raise LoadError(
-            shown,
-            found="a directory without saved_model.pb",
-            expected="a SavedModel",
-            remedy="give the directory that model.export() or tf.saved_model.save() wrote",
-        )
-    try:
+    with readable(path):
+        if path.is_dir():
+            return _format_of_directory(path)
+        if not path.exists():
+            raise LoadError(str(path), found="no such file", remedy=f"give the path of {_EXPECTED}")
+        if not path.is_file():
+            # A FIFO would be waited for without end.
+            raise LoadError(
+                str(path), found="a pipe or device", expected=_EXPECTED, remedy="save it as a file"
+            )
         with path.open("rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise LoadError(
-            shown, found=f"cannot be read ({error.strerror})", remedy="make the file readable"
-        ) from error
+            return _format_of_bytes(path, file.read(512))
+
+
+def _format_of_directory(path: Path) -> Format:
+    if (path / "saved_model.pb").is_file():
+        return "savedmodel"
+    raise LoadError(
+        str(path),
+        found="a directory without saved_model.pb",
+        expected="a SavedModel",
+        remedy="give the directory that model.export() or tf.saved_model.save() wrote",
+    )
+
+
+def _format_of_bytes(path: Path, start: bytes) -> Format:
+    shown = str(path)
     if not start:
         raise LoadError(shown, found="the file is empty", expected=_EXPECTED, remedy=_COPY_AGAIN)
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -118,6 +141,13 @@ def _read_h5(path: Path) -> Header:
 def _read_keras(path: Path) -> Header:
     try:
         with zipfile.ZipFile(path) as archive:
+            if min((member.header_offset for member in archive.infolist()), default=0):
+                raise LoadError(
+                    str(path),
+                    found="a zip file behind other data",
+                    expected="a .keras file from its first byte on",
+                    remedy=_COPY_AGAIN,
+                )
             names = set(archive.namelist())
             if not {"config.json", "metadata.json"} <= names:
                 raise LoadError(
@@ -142,9 +172,11 @@ def _check_saved_model(path: Path, *, trusted: bool) -> None:
             expected="saved_model.pb alone",
             remedy="export it without chunking: experimental_image_format=False",
         )
-    _check_size(path, sum(file.stat().st_size for file in path.glob("variables/variables.data-*")))
+    with readable(path):
+        _check_size(path, sum(file.stat().st_size for file in path.glob("variables/variables.data-*")))
+        graph = (path / "saved_model.pb").read_bytes()
     try:
-        code = trust.code_op((path / "saved_model.pb").read_bytes())
+        code = trust.code_op(graph)
     except ValueError as error:
         raise LoadError(str(path), found="a damaged saved_model.pb", remedy=_COPY_AGAIN) from error
     if code and not trusted:

@@ -7,6 +7,7 @@ Legacy Keras 2 files go through tf_keras, Keras 3 files through Keras 3: Keras 3
 import importlib.util
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,14 @@ class Loaded:
     inputs: tuple[Any, ...]
     holds: Any
     parameters: int | None
+    notes: tuple[str, ...] = ()
 
 
-def load(path: Path, header: Header, *, trusted: bool, custom_objects: Path | None) -> Loaded:
-    """Returns the loaded model. Raises LoadError, naming unknown custom objects, and ConvertError."""
+def load(path: Path, header: Header, *, trusted: bool, custom_objects: Path | None, scratch: Path) -> Loaded:
+    """Returns the loaded model. Raises LoadError, naming unknown custom objects, and ConvertError.
+
+    `scratch` is a directory for a link to the model.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if header.is_legacy:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # so that tf.keras in --custom-objects is the same Keras
@@ -46,16 +51,30 @@ def load(path: Path, header: Header, *, trusted: bool, custom_objects: Path | No
     objects = _custom_objects(custom_objects, keras) if custom_objects else {}
     unknown = [name for name in foreign_names(header.config) if name not in objects]
     if unknown and not trusted:
-        raise _unknown_object(path, unknown[0])
+        raise _unknown_object(path, unknown[0], custom_objects)
     try:
         # Of the two, only Keras 3 knows safe_mode for an .h5; the config has been searched for code before.
         options = {} if header.is_legacy and header.format == "h5" else {"safe_mode": not trusted}
-        model = keras.models.load_model(str(path), custom_objects=objects, compile=False, **options)
+        file = _named_by_format(path, header, scratch)
+        model = keras.models.load_model(str(file), custom_objects=objects, compile=False, **options)
     except MemoryError:
         raise
     except Exception as error:  # whatever a config makes Keras raise
-        raise _load_error(path, header, error) from error
+        raise _load_error(path, header, error, custom_objects) from error
     return _from_keras(path, model, keras)
+
+
+def _named_by_format(path: Path, header: Header, scratch: Path) -> Path:
+    """Returns a link to `path` with the suffix of the format that was searched for code.
+
+    Keras chooses its reader by the suffix, and a file can be a .keras for one and an .h5 for another.
+    """
+    link = scratch / f"model.{header.format}"
+    try:
+        link.symlink_to(path.resolve())
+    except OSError:  # Windows, without the privilege
+        shutil.copyfile(path, link)
+    return link
 
 
 def _load_saved_model(path: Path) -> Loaded:
@@ -92,7 +111,14 @@ def _load_saved_model(path: Path) -> Loaded:
         return dict(zip(_clean_names(outputs), outputs.values(), strict=True))
 
     count = sum(int(variable.shape.num_elements() or 0) for variable in function.variables)
-    return Loaded(path, call, inputs, model, count or None)
+    return Loaded(path, call, inputs, model, count or None, _other_signatures(signatures, function))
+
+
+def _other_signatures(signatures: Mapping[str, Any], taken: Any) -> tuple[str, ...]:
+    """Returns a note where a SavedModel has signatures that are left out."""
+    name = next(key for key, function in signatures.items() if function is taken)
+    others = [key for key in signatures if key != name]
+    return (f"signature {name} was taken, not {', '.join(others)}",) if others else ()
 
 
 def _from_keras(path: Path, model: Any, keras: Any) -> Loaded:
@@ -207,7 +233,7 @@ def _custom_objects(path: Path, keras: Any) -> dict[str, Any]:
         spec.loader.exec_module(module)
     except MemoryError:
         raise
-    except Exception as error:  # the user's code
+    except (Exception, SystemExit) as error:  # the user's code
         raise UsageError(
             f"{path}: {type(error).__name__}: {error}", remedy="make the file importable on its own"
         ) from error
@@ -226,12 +252,12 @@ _UNKNOWN = (
 )
 
 
-def _load_error(path: Path, header: Header, error: Exception) -> LoadError:
+def _load_error(path: Path, header: Header, error: Exception, given: Path | None) -> LoadError:
     text = str(error)
     for pattern in _UNKNOWN:
         found = pattern.search(text)
         if found:
-            return _unknown_object(path, found[1])
+            return _unknown_object(path, found[1], given)
     if "bad marshal data" in text:
         version = ".".join(map(str, sys.version_info[:2]))
         return LoadError(
@@ -246,7 +272,14 @@ def _load_error(path: Path, header: Header, error: Exception) -> LoadError:
     )
 
 
-def _unknown_object(path: Path, name: str) -> LoadError:
+def _unknown_object(path: Path, name: str, given: Path | None) -> LoadError:
+    """Returns the error for a custom object that neither Keras nor the user's file `given` defines."""
+    if given is not None:
+        return LoadError(
+            str(path),
+            found=f'"{name}" is not a part of Keras, and {given} does not define it',
+            remedy=f"define {name.rpartition('>')[2]} in {given}",
+        )
     return LoadError(
         str(path),
         found=f'"{name}" is not a part of Keras',

@@ -71,7 +71,7 @@ def _convert_error(loaded: Loaded, text: str, error: Exception) -> ConvertError:
     return ConvertError(
         str(loaded.path),
         found=f"the converter fails ({_summary(error)})",
-        remedy="run it again with --debug, and look for the first error in the converter's log",
+        remedy="run it again with -v, and look for the first error in the converter's log",
     )
 
 

@@ -16,12 +16,12 @@ from devicekit import progress
 from devicekit.cache import cached, key_of
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.convert.child import FLOAT_NAME, REFERENCE_NAME
-from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of
+from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of, readable
 from devicekit.digest import sha256_file, sha256_tree
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 1
+CONVERT_VERSION = 2
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
@@ -32,9 +32,9 @@ class Source:
     """A model ready for quantization: `float_path` is the .tflite of batch 1, the given file if it was one.
 
     `reference_path` is an .npz of what Keras gave: "in/NAME" and "out/NAME" by signature names, with a
-    leading axis of samples; None for a .tflite. `max_difference` is max|tflite - Keras| / max|Keras| on
-    them; None for a .tflite, and where outputs are random. `seconds` is what this call took, `cached`
-    whether nothing was converted.
+    leading axis of samples; None for a .tflite. `max_difference` is what verify.Verified says of them; None
+    for a .tflite, and where outputs are random. `seconds` is what this call took, `cached` whether nothing
+    was converted.
     """
 
     model: Path
@@ -61,7 +61,8 @@ def convert_source(
     """Returns the float .tflite of a .h5, .keras, SavedModel or .tflite, with proof that it equals Keras.
 
     `trust` allows code in the file to run. `custom_objects` is a Python file that defines the model's own
-    layers and functions. `timeout_s` bounds each phase, `memory_bytes` the child's private memory (None:
+    layers and functions; the cache sees changes in it and in the .py files beside it, in no other import.
+    `timeout_s` bounds each phase, `memory_bytes` the child's private memory (None:
     three quarters of this machine's). Raises LoadError, UntrustedModel, ConvertError and UsageError.
     """
     started = time.monotonic()
@@ -70,12 +71,13 @@ def convert_source(
         return _passed_through(model, started)
     if custom_objects and not custom_objects.is_file():
         raise UsageError(f"{custom_objects}: no such file", remedy="give --custom-objects a .py file")
-    sha256 = sha256_tree(model)
+    with readable(model):
+        sha256 = sha256_tree(model)
     versions = {name: version(name) for name in _PACKAGES}
     facts: dict[str, str | int | bool | None] = {
         "model": sha256,
         "trust": trust,
-        "custom_objects": sha256_file(custom_objects) if custom_objects else None,
+        "custom_objects": _sha256_of_code(custom_objects) if custom_objects else None,
         "convert_version": CONVERT_VERSION,
     }
     request = {
@@ -86,6 +88,12 @@ def convert_source(
 
     def build(out_dir: Path) -> None:
         result = _run(model, {**request, "out_dir": str(out_dir)}, timeout_s, memory_bytes)
+        with readable(model):
+            unchanged = sha256_tree(model) == sha256
+        if not unchanged:
+            raise LoadError(
+                str(model), found="changed while it was converted", remedy="run it again once it is written"
+            )
         (out_dir / _SOURCE_NAME).write_text(json.dumps(result), encoding="utf-8")
 
     entry, was_there = cached("convert", key_of({**facts, **versions}), build)
@@ -103,6 +111,18 @@ def convert_source(
         versions=versions,
         notes=tuple(result["notes"]),
     )
+
+
+def _sha256_of_code(custom_objects: Path) -> str:
+    """Returns the hashes of the file and of the .py files beside it, which it may import."""
+    try:
+        beside = sorted(path for path in custom_objects.parent.glob("*.py") if path.is_file())
+        return " ".join(sha256_file(path) for path in (custom_objects, *beside))
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: cannot be read ({error.strerror})",
+            remedy="make --custom-objects and the .py files beside it readable",
+        ) from error
 
 
 def _run(

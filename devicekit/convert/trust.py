@@ -6,8 +6,10 @@ tf_keras runs the marshalled bytecode of a Lambda layer in an .h5 without object
 """
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from devicekit.convert.ops import COMPUTING_OPS, SAVER_OPS
 
 # Layers that run code, or load a file, that the config names.
 CODE_LAYERS = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
@@ -32,10 +34,6 @@ _FORBIDDEN_WORDS = (
     "read_",
     "save",
 )
-
-# Ops that run Python, or reach the file system, when a graph runs. A SavedModel's own saver uses SaveV2.
-CODE_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc", "WriteFile", "ReadFile"})
-_SAVE_OPS = frozenset({"Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints"})
 
 # Where a config may name classes and functions; what any other module defines is a custom object.
 _KERAS_ROOTS = frozenset({"keras", "tf_keras", "keras_core", "builtins"})
@@ -78,7 +76,7 @@ def _code_in(node: Mapping[str, Any], layer: str) -> str | None:
         return f"a lambda function{where}"
     if "TensorFlowOpLayer" in names:
         op = _op_of(config.get("node_def"))
-        return f"a {op} op{where}" if op in CODE_OPS | _SAVE_OPS else None
+        return None if op in COMPUTING_OPS else f"a {op} op{where}"
     for name in names & _CALLING_LAYERS.keys():
         symbol = str(config.get(_CALLING_LAYERS[name], ""))
         return None if _only_computes(symbol) else f"a call of tf.{symbol}{where}"
@@ -151,23 +149,49 @@ def _walk(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def code_op(saved_model: bytes) -> str | None:
-    """Returns the first op of a SavedModel's graphs that runs Python or reaches files, in words.
+    """Returns the first op of a SavedModel's graphs that may do more than compute, in words.
 
     Reads the protobuf's wire format itself, so that TensorFlow need not be loaded. Field numbers:
-    saved_model.proto (meta_graphs = 2), meta_graph.proto (graph_def = 2), graph.proto (node = 1, library =
-    2), function.proto (function = 1, node_def = 3), node_def.proto (name = 1, op = 2). Raises ValueError
-    where the bytes are no protobuf.
+    saved_model.proto (meta_graphs = 2), meta_graph.proto (graph_def = 2, object_graph_def = 7), graph.proto
+    (node = 1, library = 2), function.proto (function = 1; signature = 1, node_def = 3), node_def.proto (name
+    = 1, op = 2). Raises ValueError where the bytes are no protobuf.
     """
-    for graph in (g for meta in _fields(saved_model, 2) for g in _fields(meta, 2)):
-        functions = (f for library in _fields(graph, 2) for f in _fields(library, 1))
-        nodes = [*_fields(graph, 1), *(node for f in functions for node in _fields(f, 3))]
-        for node in nodes:
-            op = next(iter([*_fields(node, 2)][-1:]), memoryview(b"")).tobytes().decode("utf-8", "replace")
-            is_printing_to_file = op == "PrintV2" and b"file://" in node.tobytes()
-            if op in CODE_OPS or is_printing_to_file:
-                name = b"".join(bytes(n) for n in _fields(node, 1)).decode("utf-8", "replace")
-                return f'a {op} op ("{name}")'
+    meta_graphs = [*_fields(saved_model, 2)]
+    graphs = [graph for meta in meta_graphs for graph in _fields(meta, 2)]
+    libraries = [library for graph in graphs for library in _fields(graph, 2)]
+    objects = [part for meta in meta_graphs for part in _fields(meta, 7)]
+    # Without an object graph, or with two graphs, TensorFlow loads as for version 1: it runs the main graph.
+    callers = [*libraries, *objects] if len(meta_graphs) == 1 and objects else None
+    allowed = COMPUTING_OPS if b"file://" in saved_model else COMPUTING_OPS | {"PrintV2"}
+    found = (_odd_op(_fields(graph, 1), allowed) for graph in graphs)
+    bodies = (function for library in libraries for function in _fields(library, 1))
+    inside = (_odd_op(_fields(f, 3), allowed | _saver_ops(f, callers)) for f in bodies)
+    return next((words for words in (*found, *inside) if words), None)
+
+
+def _odd_op(nodes: Iterator[memoryview], allowed: frozenset[str]) -> str | None:
+    for node in nodes:
+        op = _last_text(_fields(node, 2))
+        if op not in allowed:
+            return f'a {op} op ("{_last_text(_fields(node, 1))}")'
     return None
+
+
+def _saver_ops(function: memoryview, callers: list[memoryview] | None) -> frozenset[str]:
+    """Returns SAVER_OPS for a function that only the main graph calls, which TensorFlow 2 does not run.
+
+    Its name is nowhere in the other functions nor among the objects: a name in a protobuf is plain bytes.
+    """
+    if callers is None:
+        return frozenset()
+    name = _last_text(n for signature in _fields(function, 1) for n in _fields(signature, 1)).encode()
+    mentions = sum(part.tobytes().count(name) for part in callers)
+    return SAVER_OPS if mentions == 1 else frozenset()  # its own signature
+
+
+def _last_text(fields: Iterable[memoryview]) -> str:
+    """Returns the text of a field that counts once: of several, a protobuf keeps the last."""
+    return next(iter([*fields][-1:]), memoryview(b"")).tobytes().decode("utf-8", "replace")
 
 
 def _fields(message: bytes | memoryview, wanted: int) -> Iterator[memoryview]:
@@ -176,6 +200,8 @@ def _fields(message: bytes | memoryview, wanted: int) -> Iterator[memoryview]:
     position = 0
     while position < len(view):
         key, position = _varint(view, position)
+        if key >> 32:
+            raise ValueError("a field number is cut by protobuf's 32 bits")
         kind = key & 7
         if kind == 0:
             _, position = _varint(view, position)

@@ -178,7 +178,7 @@ def _command(prepared: Prepared, plan: Plan, *, script: str) -> list[str]:
 
 def _read(done: Completed, facts: DeviceFacts, script: str) -> dict[str, Any]:
     what = f"{script} on {facts.address}"
-    remedy = "run it again with --debug; if it stays, Python or the runtime there is broken"
+    remedy = "run it again; if it stays, Python or the runtime there is broken"
     try:
         document = json.loads(done.stdout)
     except ValueError as error:

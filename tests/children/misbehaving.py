@@ -27,7 +27,18 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             time.sleep(600)
         case "eat memory":
             bytearray(request["bytes"])
+        case "tell limit":
+            import resource  # Unix only
+
+            yield {"limit": resource.getrlimit(resource.RLIMIT_DATA)[0]}
+        case "leave behind":
+            grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            yield {"grandchild": grandchild.pid}
+            if request["then"] == "crash":
+                os.abort()
+            raise ConvertError("m.h5", found="a reason", remedy="do this")
         case "raise":
+            print("a library explains", file=sys.stderr)
             raise ConvertError("m.h5", found="a reason", remedy="do this")
         case "traceback":
             raise KeyError("missing")

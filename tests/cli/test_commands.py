@@ -341,6 +341,19 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_an_output_that_takes_nothing_is_one_clear_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -c 'from devicekit.cli import main; main()' profile list > /dev/full"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: the results cannot be printed: No space left on device\n")
+
+
+def test_a_terminal_of_another_encoding_is_no_error(data: Path, tmp_path: Path) -> None:
+    argv = ("check", data / "digits.float32.tflite", "-p", "pixel7", "-q")
+    assert devicekit(*argv, cwd=tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+    assert devicekit("profile", "list", cwd=tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = devicekit("inspect", "missing.h5", "--debug", cwd=tmp_path)
     assert result.returncode == 3 and "Traceback" in result.stderr

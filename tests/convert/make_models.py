@@ -36,6 +36,7 @@ tf_keras.Sequential([k2.Input(batch_shape=(8, 5, 3)), k2.LSTM(4, stateful=True)]
 tf_keras.Sequential([k2.Input((None, None, 3), name="photo"), k2.Conv2D(4, 3)]).save(folder / "free_size.h5")
 
 tf_keras.Sequential([k2.Input((4,)), k2.Dense(2)]).save_weights(folder / "weights.h5")
+tf_keras.Sequential([k2.Input((4,)), k2.Dense(2)]).save(folder / "legacy.keras")
 
 modern = keras.Sequential([k3.Input((4,), name="features"), k3.Dense(8, activation="relu"), k3.Dense(2)])
 modern.save(folder / "modern.h5")
@@ -59,6 +60,84 @@ class Python(tf.Module):
         return {"y": tf.ensure_shape(tf.numpy_function(lambda a: a, [x], tf.float32), (1, 4))}
 
 
+class SummaryWriter(tf.saved_model.experimental.TrackableResource):
+    """Makes a directory for its events as soon as a model that holds it is loaded."""
+
+    def _create_resource(self):
+        return tf.raw_ops.SummaryWriter(shared_name="writer", container="")
+
+    def _initialize(self):
+        tf.raw_ops.CreateSummaryFileWriter(
+            writer=self.resource_handle,
+            logdir=str(folder / "summary_ran"),
+            max_queue=1,
+            flush_millis=1,
+            filename_suffix="",
+        )
+
+
+class Writing(tf.Module):
+    def __init__(self):
+        self.writer = SummaryWriter()
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def __call__(self, x):
+        with tf.control_dependencies([self.writer.resource_handle]):
+            return {"y": x + 1}
+
+
+writing = Writing()
+tf.saved_model.save(writing, str(folder / "summary"), signatures=writing.__call__)
+
+
+class Table(tf.Module):
+    def __init__(self):
+        values = tf.lookup.KeyValueTensorInitializer(
+            tf.range(3, dtype=tf.int64), tf.range(10, 13, dtype=tf.int64)
+        )
+        self.table = tf.lookup.StaticHashTable(values, -1)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def __call__(self, x):
+        return {"y": tf.cast(self.table.lookup(tf.constant([0, 1, 2, 5], tf.int64)), tf.float32) + x}
+
+
+table = Table()
+tf.saved_model.save(table, str(folder / "table"), signatures=table.__call__)
+
+flip = tf_keras.Sequential([k2.Input((8, 8, 3)), k2.RandomFlip(), k2.Conv2D(2, 3)])
+flip.save(folder / "flip", save_format="tf")
+words = tf_keras.Sequential(
+    [k2.Input((1,), dtype="string", name="text"), k2.StringLookup(vocabulary=["a", "b"])]
+)
+words.save(folder / "words", save_format="tf")
+recurrent = tf_keras.Sequential([k2.Input((5, 3)), k2.LSTM(2), k2.Dropout(0.5)])
+recurrent.save(folder / "recurrent", save_format="tf")
+
+
+class Spectrum(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((1, 16), tf.float32)])
+    def __call__(self, x):
+        return {"spectrum": tf.signal.rfft(x)}
+
+
+spectrum = Spectrum()
+tf.saved_model.save(spectrum, str(folder / "spectrum"), signatures=spectrum.__call__)
+
 module = Python()
 tf.saved_model.save(module, str(folder / "python"), signatures=module.__call__)
 tf.saved_model.save(tf.Module(), str(folder / "no_signature"))
+
+
+class Two(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32, name="x")])
+    def double(self, x):
+        return {"y": 2 * x}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32, name="x")])
+    def triple(self, x):
+        return {"y": 3 * x}
+
+
+two = Two()
+tf.saved_model.save(two, folder / "two_signatures", {"double": two.double, "triple": two.triple})

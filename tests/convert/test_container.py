@@ -1,5 +1,6 @@
 """What cannot be a model is told apart before TensorFlow is loaded."""
 
+import os
 import shutil
 import socket
 import zipfile
@@ -136,9 +137,55 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with socket.socket(socket.AF_UNIX) as listener:  # not even root may open one as a file
         listener.bind("model.h5")
         assert refused(Path("model.h5")) == (
-            "cannot be read (No such device or address)",
-            "make the file readable",
+            f"a pipe or device; expected {EXPECTED}",
+            "save it as a file",
         )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFO: run this test elsewhere")
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.h5")
+    assert refused(tmp_path / "model.h5") == (
+        f"a pipe or device; expected {EXPECTED}",
+        "save it as a file",
+    )
+
+
+def test_what_the_system_does_not_look_up_cannot_be_read(tmp_path: Path) -> None:
+    assert refused(tmp_path / ("x" * 300)) == (
+        "cannot be read (File name too long)",
+        "make the model readable, whole and on this machine",
+    )
+
+
+def test_a_saved_model_whose_variables_are_elsewhere_cannot_be_read(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(data / "digits_savedmodel", path)
+    variables = path / "variables" / "variables.data-00000-of-00001"
+    variables.unlink()
+    variables.symlink_to("elsewhere")
+    assert refused(path) == (
+        "variables.data-00000-of-00001 cannot be read (No such file or directory)",
+        "make the model readable, whole and on this machine",
+    )
+
+
+def test_a_keras_file_behind_other_data(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"PK\3\4".ljust(512, b"\0") + (data / "digits.keras").read_bytes())
+    assert refused(path) == (
+        "a zip file behind other data; expected a .keras file from its first byte on",
+        "copy or download the file again",
+    )
+
+
+def test_an_h5_behind_a_user_block(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(b"anything".ljust(512, b"\0") + (data / "digits.h5").read_bytes())
+    assert refused(path) == (
+        f"starts with b'anything'; expected {EXPECTED}",
+        "copy or download the file again",
+    )
 
 
 def test_a_damaged_saved_model(tmp_path: Path) -> None:

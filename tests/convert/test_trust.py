@@ -38,6 +38,11 @@ CODE = [
     (layer("TFOpLambda", function="compat.v1.py_func"), 'a call of tf.compat.v1.py_func (in layer "odd")'),
     (layer("TFOpLambda", function="raw_ops.Add"), 'a call of tf.raw_ops.Add (in layer "odd")'),
     (layer("TensorFlowOpLayer", node_def={"op": "WriteFile"}), 'a WriteFile op (in layer "odd")'),
+    (
+        layer("TensorFlowOpLayer", node_def={"op": "DatasetToTFRecord"}),
+        'a DatasetToTFRecord op (in layer "odd")',
+    ),
+    (layer("TensorFlowOpLayer", node_def={"op": "PrintV2"}), 'a PrintV2 op (in layer "odd")'),
     (layer("TensorFlowOpLayer", node_def="\n\x01x\x12\x06PyFunc"), 'a PyFunc op (in layer "odd")'),
     (
         layer("Dense", activation=reference("builtins", "eval")),
@@ -131,10 +136,16 @@ def field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14]) + content
 
 
-def saved_model(*, nodes: list[bytes], function_nodes: list[bytes]) -> bytes:
-    function = b"".join(field(3, one) for one in function_nodes)
-    graph = b"".join(field(1, one) for one in nodes) + field(2, field(1, function))
-    return b"\x08\x01" + field(2, field(2, graph))
+def function(name: str, *nodes: bytes) -> bytes:
+    return field(1, field(1, field(1, name.encode())) + b"".join(field(3, node) for node in nodes))
+
+
+def saved_model(
+    *, nodes: list[bytes], function_nodes: list[bytes], functions: bytes = b"", objects: bytes = b""
+) -> bytes:
+    library = function("f", *function_nodes) + functions
+    graph = b"".join(field(1, one) for one in nodes) + field(2, library)
+    return b"\x08\x01" + field(2, field(2, graph) + (field(7, objects) if objects else b""))
 
 
 def test_python_and_file_ops_of_a_saved_model_are_found() -> None:
@@ -150,6 +161,49 @@ def test_printing_is_harmless_except_into_a_file() -> None:
     to_file = node("PrintV2", "p", attribute=field(5, b"output_stream file:///tmp/x"))
     assert code_op(saved_model(nodes=[to_screen], function_nodes=[])) is None
     assert code_op(saved_model(nodes=[to_file], function_nodes=[])) == 'a PrintV2 op ("p")'
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        *("CreateSummaryFileWriter", "DatasetToTFRecord", "DebugIdentity", "DumpTensor", "ImmutableConst"),
+        *("InitializeTableFromTextFileV2", "PyFuncStateless", "ReadFile", "RpcServer", "XlaCustomCall"),
+        *("SaveV2", "MergeV2Checkpoints", "RestoreV2", "AnOpOfTheFuture", ""),
+    ],
+)
+def test_an_op_that_does_more_than_compute_is_found(op: str) -> None:
+    assert code_op(saved_model(nodes=[node(op)], function_nodes=[], objects=b"o")) == f'a {op} op ("n")'
+    inside = saved_model(nodes=[], function_nodes=[node("AddV2"), node(op)])
+    assert code_op(inside) == f'a {op} op ("n")'
+
+
+SAVER = function("save_1", node("ShardedFilename"), node("SaveV2", "s"), node("MergeV2Checkpoints"))
+
+
+def test_functions_that_only_the_saver_calls_may_write() -> None:
+    call = node("StatefulPartitionedCall", attribute=field(5, b"save_1"))
+    assert code_op(saved_model(nodes=[call], function_nodes=[], functions=SAVER, objects=b"o")) is None
+
+
+@pytest.mark.parametrize("called_by", ["a function", "an object", "the main graph of version 1"])
+def test_a_saver_function_that_loading_may_call_is_found(called_by: str) -> None:
+    call = node("StatefulPartitionedCall", attribute=field(5, b"save_1"))
+    objects = {"an object": b"calls save_1", "a function": b"o"}.get(called_by, b"")
+    inside = [call] if called_by == "a function" else []
+    content = saved_model(nodes=[call], function_nodes=inside, functions=SAVER, objects=objects)
+    assert str(code_op(content)).endswith(' op ("n")')
+
+
+def test_two_graphs_in_one_saved_model_hold_no_saver_functions() -> None:
+    one = saved_model(nodes=[], function_nodes=[], functions=SAVER, objects=b"o")
+    assert code_op(one) is None
+    assert code_op(one + saved_model(nodes=[], function_nodes=[], objects=b"o")) is not None
+
+
+def test_a_field_number_that_protobuf_would_cut_is_damage() -> None:
+    hidden = bytes([0x92, 0x80, 0x80, 0x80, 0x10, 0x00])  # 2 << 3 | 2, and a 33rd bit
+    with pytest.raises(ValueError, match="32 bits"):
+        code_op(hidden)
 
 
 def test_a_real_saved_model_has_no_code(data: Path) -> None:
