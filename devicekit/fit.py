@@ -18,7 +18,7 @@ Status = Literal["chosen", "fits", "rejected", "failed"]
 Prefer = Literal["latency", "size", "quality"]
 
 # Medians closer than this are the same on a noisy host; the smaller file wins then.
-# Source: medians of one model in alternating rounds here differ by up to 5 % (facts/native-runner.md).
+# Source: medians of one model in alternating rounds differ by up to 5 % (November 2026).
 SAME_LATENCY = 1.05
 
 PREFERENCES = ("latency", "size", "quality")

@@ -1,4 +1,4 @@
-"""The rules of import that DESIGN.md lays down."""
+"""The rules of import."""
 
 import ast
 import json

@@ -141,7 +141,7 @@ def _compare_latency(name: str, model: Path, *, runs: int, low: float, high: flo
             return float(json.loads(result.read_text())["latency"]["median_ms"]) * 1000
 
         pairs = [(ours(), theirs()) for _ in range(9)]
-    # The fastest of many rounds: what the machine does when nobody else uses it (facts/emulation.md).
+    # The fastest of many rounds: what the machine does when nobody else uses it (measured, November 2026).
     mine, other = min(a for a, _ in pairs), min(b for _, b in pairs)
     ratio = mine / other
     text = f"our median / litert-benchmark's, {name}, 1 thread: {ratio:.3f} "

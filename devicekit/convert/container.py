@@ -17,7 +17,7 @@ from devicekit.errors import LoadError, UntrustedModel
 
 Format = Literal["h5", "keras", "savedmodel", "tflite"]
 
-# A .tflite is a flatbuffer, whose offsets are 32 bits with a sign (facts/conversion.md §2, number 35).
+# A .tflite is a flatbuffer, whose offsets are 32 bits with a sign.
 MAX_WEIGHT_BYTES = 2**31 - 1
 _EXPECTED = "a Keras .h5 or .keras file, a SavedModel directory or a .tflite file"
 _SAVE_WHOLE = 'save the whole model where you built it: model.save("model.h5")'

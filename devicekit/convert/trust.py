@@ -1,7 +1,7 @@
 """Finds the code that a model file carries, without loading the file: Lambda layers, Python ops, file access.
 
-tf_keras runs the marshalled bytecode of a Lambda layer in an .h5 without objection (facts/conversion.md
-§0.2), imports any module that a config names, and calls any TensorFlow function that a TFOpLambda names
+tf_keras runs the marshalled bytecode of a Lambda layer in an .h5 without objection (2.21, November
+2026), imports any module that a config names, and calls any TensorFlow function that a TFOpLambda names
 (tf.io.write_file too). So everything is looked up in the config, or the graph, before anything is loaded.
 """
 

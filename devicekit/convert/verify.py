@@ -7,7 +7,7 @@ from typing import Any
 
 from devicekit.errors import ConvertError
 
-# Float kernels in another order differ by 1e-7 to 1e-6 (52 models, facts/conversion.md §1b); 1e-3 is
+# Float kernels in another order differ by 1e-7 to 1e-6 (52 models, November 2026); 1e-3 is
 # another model.
 MAX_DIFFERENCE = 1e-3
 # A small channel (a score beside boxes) is also compared with its own largest value, or with a thousandth of

@@ -187,7 +187,7 @@ def _never_placed(subgraph: Subgraph) -> set[int]:
 
 
 def _indirection_bytes(op: Op, weights: Tensor, output: Tensor) -> int:
-    """Returns the size of the pointers to input pixels (facts/emulation.md: 20 models, 3 % mean error)."""
+    """Returns the size of the pointers to input pixels (20 models, 3 % mean error)."""
     height, width = (max(dim, 1) for dim in output.shape[1:3])
     kh, kw = weights.shape[1:3]
     if op.name == "CONV_2D":

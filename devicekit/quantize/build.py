@@ -15,7 +15,7 @@ from devicekit.quantize.recipes import RECIPES, known_recipe
 ORIGINAL = "original"  # the candidate's name where the source is quantized already
 
 # What scoring one candidate may take: int16x8 needs half a second per sample of a ResNet50, as it has no fast
-# kernels on x86 (facts/conversion.md §1b).
+# kernels on x86 (measured, November 2026).
 EVALUATION_S = 20.0
 
 

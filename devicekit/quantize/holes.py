@@ -1,7 +1,7 @@
 """Weights that litert-quantizer's weight recipes leave float: embedding tables and fused LSTMs.
 
 They know EMBEDDING_LOOKUP, not the GATHER that Keras' Embedding becomes, and no LSTM kernel: a text model
-stays at 253 KB where the TensorFlow converter gives 68 KB (facts/conversion.md §3). This writes what the
+stays at 253 KB where the TensorFlow converter gives 68 KB (measured, November 2026). This writes what the
 converter writes: a table int8 with one scale and DEQUANTIZE behind its GATHER; int8 LSTM weights with one
 scale each, which the kernel multiplies with activations it quantizes while running; else weights that a
 DEQUANTIZE turns to floats.

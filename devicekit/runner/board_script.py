@@ -23,7 +23,7 @@ never touched counts too: models failed up to 0.7 MiB above their anonymous page
 
 A failure is {"error": words, "phase": ..., "status": the library's code or null} and an exit code:
 2 usage, 3 library, 4 model refused, 5 input does not match, 6 inference failed, 7 out of memory.
-The calls are those of facts/native-runner.md, run with LiteRT 2.3.0 and TfLite C 2.9 on x86_64.
+The calls were run with LiteRT 2.3.0 and TfLite C 2.9 on x86_64.
 """
 
 # Few imports, and json and hashlib only where needed: what they load would be part of the base.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 # Float outputs may differ by this part of the largest golden value: float32 kernels add up in another order
-# on another machine (facts/native-runner.md: the last digits, x86 against arm64).
+# on another machine (seen in the last digits, x86 against arm64).
 FLOAT_TOLERANCE = 1e-3
 QUANTIZED_STEPS = 1  # requantizing rounds halves differently on x86 and arm64
 

@@ -112,7 +112,7 @@ def with_version(name: str, op: str, version: int) -> Graph:
     return replace(graph, subgraphs=(replace(graph.main, ops=ops),))
 
 
-# The first three: facts/conversion.md §5 and §2, measured on other files than the table was.
+# The first three were measured on other files than the table was.
 @pytest.mark.parametrize(
     ("runtime", "release", "op", "version", "fits"),
     [
@@ -147,7 +147,7 @@ def test_an_old_runtime_is_told_what_to_update_to() -> None:
 
 
 def test_cast_7_and_sqrt_2_are_what_litert_1_0_lacks() -> None:
-    """facts/conversion.md §5: LiteRT 1.0.1 refused these two, and took FULLY_CONNECTED 12."""
+    """LiteRT 1.0.1 refused these two, and took FULLY_CONNECTED 12."""
     assert LITERT["CAST"][7] > "1.0" and LITERT["SQRT"][2] > "1.0"
     assert LITERT["FULLY_CONNECTED"][13] == "1.0"
 
