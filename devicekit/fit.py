@@ -66,10 +66,15 @@ def screen(profile: "Profile | None", built: Iterable["Built"]) -> list[Candidat
 def _screen_one(profile: "Profile | None", built: "Built") -> Candidate:
     from devicekit.check.rules import check_graph
     from devicekit.graph.read import read_graph
+    from devicekit.quantize.recipes import RECIPES, needs_calibration
 
+    is_calibrated = built.recipe in RECIPES and needs_calibration(built.recipe)
     findings = list(built.findings)
     if profile is not None and built.path is not None and not findings:
-        findings = [*check_graph(profile, read_graph(built.path)), *quality_findings(profile, built.fidelity)]
+        findings = [
+            *check_graph(profile, read_graph(built.path)),
+            *quality_findings(profile, built.fidelity, is_calibrated=is_calibrated),
+        ]
     status: Status = "failed" if built.path is None else "rejected" if findings else "fits"
     return Candidate(
         recipe=built.recipe,
@@ -84,7 +89,9 @@ def _screen_one(profile: "Profile | None", built: "Built") -> Candidate:
     )
 
 
-def quality_findings(profile: "Profile", fidelity: "Fidelity | None") -> Iterable[Finding]:
+def quality_findings(
+    profile: "Profile", fidelity: "Fidelity | None", *, is_calibrated: bool
+) -> Iterable[Finding]:
     """Outputs stay within quality.min_cosine and quality.min_top1_agreement of the float model's."""
     if fidelity is None:
         return
@@ -93,7 +100,7 @@ def quality_findings(profile: "Profile", fidelity: "Fidelity | None") -> Iterabl
         yield Finding(
             rule="quality.min_cosine",
             detail=f"cosine {fidelity.cosine:.6g} < {quality.min_cosine:g}",
-            remedy=_accept(fidelity.cosine, "--min-cosine"),
+            remedy=_accept(fidelity.cosine, "--min-cosine", is_calibrated=is_calibrated),
             excess=quality.min_cosine / max(fidelity.cosine, 1e-6),
         )
     agreement = fidelity.top1_agreement
@@ -102,17 +109,17 @@ def quality_findings(profile: "Profile", fidelity: "Fidelity | None") -> Iterabl
         yield Finding(
             rule="quality.min_top1_agreement",
             detail=f"top-1 {agreement * 100:.1f} % < {minimum * 100:g} %",
-            remedy=_accept(agreement, "--min-top1"),
+            remedy=_accept(agreement, "--min-top1", is_calibrated=is_calibrated),
             excess=minimum / max(agreement, 1e-6),
         )
 
 
-def _accept(value: float, option: str) -> str:
+def _accept(value: float, option: str, *, is_calibrated: bool) -> str:
     """Returns what to do about a quality of `value`: below a half there is nothing to accept."""
+    other = "calibrate with more real samples (--data)" if is_calibrated else "use another recipe"
     if value < 0.5:
-        return "calibrate with real samples (--data), or leave this recipe out"
-    floored = math.floor(value * 1e4) / 1e4
-    return f"calibrate with more real samples (--data), or accept it: {option} {floored:g}"
+        return other
+    return f"{other}, or accept it: {option} {math.floor(value * 1e4) / 1e4:g}"
 
 
 def reject(candidate: Candidate, finding: Finding) -> Candidate:

@@ -106,26 +106,27 @@ def test_the_nearest_miss_breaks_the_fewest_rules() -> None:
 
 
 def test_quality_below_a_threshold_is_a_finding_with_the_way_to_accept_it() -> None:
-    [finding] = fit.quality_findings(profile(), fidelity(top1=0.962))
+    [finding] = fit.quality_findings(profile(), fidelity(top1=0.962), is_calibrated=True)
     assert finding.rule == "quality.min_top1_agreement"
     assert finding.detail == "top-1 96.2 % < 98 %"
     assert finding.remedy.endswith("or accept it: --min-top1 0.962")
 
 
 def test_the_remedy_names_a_threshold_that_is_met() -> None:
-    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.97999))
+    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.97999), is_calibrated=False)
+    assert finding.remedy.startswith("use another recipe"), "there is nothing to calibrate"
     assert finding.remedy.endswith("--min-cosine 0.9799")
 
 
 def test_a_useless_candidate_is_not_offered_for_acceptance() -> None:
-    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.0))
-    assert finding.remedy == "calibrate with real samples (--data), or leave this recipe out"
+    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.0), is_calibrated=True)
+    assert finding.remedy == "calibrate with more real samples (--data)"
 
 
 def test_the_float_model_equals_itself_whatever_the_rounding() -> None:
     strict = profile()
     strict.quality.min_cosine = 1.0
-    assert list(fit.quality_findings(strict, fidelity(cosine=0.9999999999999998))) == []
+    assert list(fit.quality_findings(strict, fidelity(cosine=0.9999999999999998), is_calibrated=True)) == []
 
 
 def test_the_reason_says_what_decided() -> None:
@@ -140,7 +141,7 @@ def test_the_reason_says_what_decided() -> None:
 
 
 def test_top1_is_not_judged_where_the_output_is_no_scores() -> None:
-    assert list(fit.quality_findings(profile(), fidelity(top1=None))) == []
+    assert list(fit.quality_findings(profile(), fidelity(top1=None), is_calibrated=True)) == []
 
 
 def test_measured_memory_over_the_limit_is_a_finding() -> None:
