@@ -100,6 +100,7 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         raise  # `devicekit … | head`: no error
     except OSError as error:
+        _drop_stdout()
         raise UsageError(
             f"the results cannot be printed: {error.strerror}", remedy="send them to another place"
         ) from error
@@ -151,7 +152,7 @@ def run(cli: click.Command) -> int:
         click.echo("interrupted: nothing was left behind", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 0
     except Exception as error:
         if "--debug" in sys.argv:
@@ -189,6 +190,11 @@ def _from_click(error: click.ClickException) -> UsageError:
     ctx = getattr(error, "ctx", None)
     help_for = ctx.command_path if ctx else "devicekit"
     return UsageError(error.format_message().rstrip("."), remedy=f"`{help_for} --help` shows how")
+
+
+def _drop_stdout() -> None:
+    """Sends what is still buffered nowhere: Python would fail on it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate_like_ctrl_c() -> None:
