@@ -1,6 +1,7 @@
 """Nothing in a model file runs or writes without --trust."""
 
 import base64
+import contextlib
 import marshal
 import shutil
 import zipfile
@@ -12,7 +13,7 @@ import h5py
 import pytest
 
 from devicekit.convert.source import convert_source
-from devicekit.errors import ConvertError, UntrustedModel
+from devicekit.errors import ConvertError, LoadError, UntrustedModel
 
 
 def lambda_config(code: Any) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def test_a_keras_file_that_hides_an_h5_is_read_as_what_was_checked(
         for name in seen.namelist():
             both.writestr(name, seen.read(name))
     assert h5py.is_hdf5(model)
-    assert convert_source(model).kind == "Keras 2.21 sequential"
+    with contextlib.suppress(LoadError):  # Python 3.12 refuses such a zip, 3.11 loads its harmless part
+        assert convert_source(model).kind == "Keras 2.21 sequential"
     assert not marker.exists()
 
 
