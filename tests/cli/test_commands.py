@@ -303,7 +303,17 @@ def test_bad_calibration_data_is_one_clear_error(array: Any, error: str, data: P
     assert [p.name for p in tmp_path.iterdir()] == ["c.npy"]
 
 
-@pytest.mark.parametrize("phase", ["convert: loading", "convert: converting", "quantize: ", "measure: "])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "convert: reading",
+        "convert: loading",
+        "convert: converting",
+        "convert: verifying",
+        "quantize: ",
+        "measure: ",
+    ],
+)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
 def test_ctrl_c_in_every_phase_leaves_nothing(phase: str, how: int, data: Path, tmp_path: Path) -> None:
@@ -332,7 +342,7 @@ def test_ctrl_c_in_every_phase_leaves_nothing(phase: str, how: int, data: Path, 
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
     left = {p.name for p in tmp_path.iterdir()}
-    assert left == {"work", "cache"}
+    assert left <= {"work", "cache"}
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
