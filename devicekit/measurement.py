@@ -107,8 +107,13 @@ def from_json(document: Mapping[str, Any]) -> Measurement:
     values = {key: value for key, value in document.items() if key in known}
     for key in ("limits", "notes", "round_counts"):
         values[key] = tuple(document.get(key, ()))
-    latency = {**document["latency"], "samples_us": tuple(document["latency"]["samples_us"])}
-    return Measurement(**{**values, "latency": Latency(**latency), "memory": Memory(**document["memory"])})
+    latency = document["latency"]
+    samples = tuple(map(float, latency["samples_us"]))
+    counts = values["round_counts"]
+    if not samples or min(samples) < 0 or (counts and (sum(counts) != len(samples) or min(counts) < 1)):
+        raise ValueError(f"{len(samples)} samples in rounds of {counts}")
+    values["latency"] = summarize(samples, first_us=latency["first_us"], init_us=latency["init_us"])
+    return Measurement(**{**values, "memory": Memory(**document["memory"])})
 
 
 def summarize(samples_us: Sequence[float], *, first_us: float | None, init_us: float | None) -> Latency:

@@ -4,6 +4,7 @@ JSON schema history (`schema` in every document)
     1   first version
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +110,9 @@ class Comparison:
             "size": self._least({e.subject.label: e.subject.graph.size_bytes for e in self.entries}, slack=0),
             "must-have": self._least(self._memory(), slack=SAME_MEMORY_BYTES),
             "latency": self.fastest,
-            "accuracy": self._least(self._accuracy(), slack=0),
+            "accuracy": self._least(self._accuracy(), slack=self._accuracy_error()),
+            "fidelity": self._least(self._cosines(), slack=SAME_COSINE),
         }
-        if not found["accuracy"]:
-            found["fidelity"] = self._least(self._cosines(), slack=SAME_COSINE)
         return {what: labels for what, labels in found.items() if 0 < len(labels) < len(self.entries)}
 
     def _memory(self) -> dict[str, float]:
@@ -134,6 +134,12 @@ class Comparison:
                 accuracies[self.first.subject.label] = -fidelity.float_task_metric
                 accuracies[entry.subject.label] = -fidelity.task_metric
         return accuracies
+
+    def _accuracy_error(self) -> float:
+        """Returns what chance alone may make of accuracies: two standard errors of the best one's share."""
+        counts = [e.likeness.fidelity.count for e in self.entries if e.likeness and e.likeness.fidelity]
+        best = -min(self._accuracy().values(), default=0.0)
+        return 2 * math.sqrt(best * (1 - best) / min(counts)) if counts else 0.0
 
     def _cosines(self) -> dict[str, float]:
         likenesses = [(e.subject.label, e.likeness.fidelity) for e in self.entries if e.likeness]

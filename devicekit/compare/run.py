@@ -137,7 +137,7 @@ def versus(first: Entry, other: Entry, rounds: Rounds | None) -> Versus | None:
     ratio = (significance.ratio_in_turns if in_turns else significance.ratio_apart)(*medians)
     if ratio is None:
         counts = " and ".join(str(len(one)) for one in medians)
-        return Versus(None, f"not comparable: {counts} rounds are too few")
+        return Versus(None, f"not comparable: {counts} rounds are too few, or too short for the clock")
     return Versus(ratio, ratio.verdict if in_turns else f"{ratio.verdict}, measured apart")
 
 

@@ -61,8 +61,10 @@ class Ratio:
         word = "faster" if self.ratio < 1 else "slower"
         if 1 / FACTOR < self.ratio < FACTOR:
             value, *ends = (abs(one - 1) for one in (self.ratio, self.low, self.high))
-            low, high = sorted(ends)
-            return f"{_percent(value)} % {word} (95 %: {_percent(low)}-{_percent(high)} %)"
+            texts = [_percent(end) for end in sorted(ends)]
+            if texts[0] == texts[1]:
+                texts = [f"{end * 100:.1f}" for end in sorted(ends)]
+            return f"{_percent(value)} % {word} (95 %: {'-'.join(texts)} %)"
         value, *ends = (one if word == "slower" else 1 / one for one in (self.ratio, self.low, self.high))
         low, high = sorted(ends)
         return f"{value:.3g} times {word} (95 %: {low:.3g}-{high:.3g})"
@@ -81,10 +83,13 @@ def round_medians(measurement: Measurement) -> tuple[float, ...]:
 
 
 def ratio_in_turns(first_us: Sequence[float], other_us: Sequence[float]) -> Ratio | None:
-    """Returns other / first of medians that were taken in turns, round by round; None for too few."""
-    ratios = sorted(other / first for first, other in zip(first_us, other_us, strict=False))
-    if len(ratios) < MIN_ROUNDS_IN_TURNS:
+    """Returns other / first of medians that were taken in turns, round by round.
+
+    None for too few rounds, and where a clock shows no time at all.
+    """
+    if min(len(first_us), len(other_us)) < MIN_ROUNDS_IN_TURNS or min(*first_us, *other_us) <= 0:
         return None
+    ratios = sorted(other / first for first, other in zip(first_us, other_us, strict=False))
     outside = _outside(len(ratios))
     return Ratio(statistics.median(ratios), ratios[outside], ratios[-1 - outside])
 
@@ -104,10 +109,10 @@ def _outside(count: int) -> int:
 
 
 def ratio_apart(first_us: Sequence[float], other_us: Sequence[float]) -> Ratio | None:
-    """Returns other / first of medians that were taken at different times; None for too few."""
-    sides = [[math.log(median) for median in medians] for medians in (first_us, other_us)]
-    if min(map(len, sides)) < MIN_ROUNDS_APART:
+    """Returns other / first of medians that were taken at different times; None as in `ratio_in_turns`."""
+    if min(len(first_us), len(other_us)) < MIN_ROUNDS_APART or min(*first_us, *other_us) <= 0:
         return None
+    sides = [[math.log(median) for median in medians] for medians in (first_us, other_us)]
     variances = [statistics.variance(side) / len(side) for side in sides]
     total = sum(variances)
     # Welch and Satterthwaite's degrees of freedom; without any variance the interval is a point anyway.

@@ -11,7 +11,7 @@ from devicekit.testing import FakeDevice
 
 @pytest.fixture(scope="session")
 def folders(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Returns output folders by what made them: a "slow" and a "fast" fake, the "host"; "none" holds nothing."""
+    """Returns output folders by what made them: a "slow" and a "fast" fake, the "host"; "none" is empty."""
     place = tmp_path_factory.mktemp("folders")
 
     def deploy(name: str, **options: Any) -> Path:

@@ -89,7 +89,7 @@ def test_a_measurement_from_before_rounds_were_kept_is_too_few(
     (old / "report.json").write_text(json.dumps(report))
     [_, fast] = devicekit.compare(old, folders["fast"]).entries
     assert fast.latency is not None
-    assert fast.latency.verdict == "not comparable: 1 and 3 rounds are too few"
+    assert fast.latency.verdict == "not comparable: 1 and 3 rounds are too few, or too short for the clock"
 
 
 @pytest.mark.parametrize("is_int8_first", [False, True])
@@ -108,7 +108,8 @@ def test_labels_give_the_accuracy_of_all(digits: Path, data: Path, folders: dict
     assert likeness is not None and likeness.fidelity is not None
     assert likeness.inputs == "719 samples of digits.npz"
     assert likeness.fidelity.float_task_metric == pytest.approx(0.9944, abs=1e-3)
-    assert comparison.best["accuracy"] == ("B",)
+    assert likeness.fidelity.task_metric != likeness.fidelity.float_task_metric
+    assert "accuracy" not in comparison.best, "one sample more of 719 is chance"
 
 
 def test_the_same_file_is_the_same(digits: Path, tmp_path: Path) -> None:

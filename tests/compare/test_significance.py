@@ -113,6 +113,7 @@ def test_rounds_apart_without_a_difference_are_rarely_taken_for_one() -> None:
     [
         (Ratio(0.88, 0.85, 0.91), "12 % faster (95 %: 9-15 %)"),
         (Ratio(1.21, 1.15, 1.28), "21 % slower (95 %: 15-28 %)"),
+        (Ratio(0.6901, 0.6884, 0.6931), "31 % faster (95 %: 30.7-31.2 %)"),
         (Ratio(1.02, 0.97, 1.06), "no difference that this noise would show (±6 %)"),
         (Ratio(0.25, 0.2, 0.4), "4 times faster (95 %: 2.5-5)"),
         (Ratio(30.5, 29.0, 31.0), "30.5 times slower (95 %: 29-31)"),

@@ -106,7 +106,7 @@ def _fidelity(text: "Callable[[Fidelity], str]") -> Callable[[Entry], str]:
 
 def _ratio(entry: Entry) -> str:
     ratio = entry.latency.ratio if entry.latency else None
-    return fmt.UNKNOWN if ratio is None else f"{ratio.ratio:.3g}"
+    return fmt.UNKNOWN if ratio is None else f"{ratio.ratio:.2f}"
 
 
 def _ops_that_differ(comparison: "Comparison") -> Iterator[Row]:
