@@ -144,7 +144,7 @@ def versus(first: Entry, other: Entry, rounds: Rounds | None) -> Versus | None:
 def _apart(first: Entry, other: Entry) -> str | None:
     """Returns in what the circumstances of two measurements differ; None where they are the same."""
     texts = []
-    for what in (_where, _how):
+    for what in (_where, _how, _runner):
         mine, theirs = what(first), what(other)
         if mine != theirs:
             texts.append(f"{first.subject.label} {mine}, {other.subject.label} {theirs}")
@@ -165,6 +165,12 @@ def _how(entry: Entry) -> str:
     assert entry.measurement
     threads = entry.measurement.threads
     return f"on {threads} thread{'s' if threads > 1 else ''} with runtime {entry.measurement.runtime_version}"
+
+
+def _runner(entry: Entry) -> str:
+    """Returns what ran it: the Python Interpreter takes longer than the library itself."""
+    assert entry.measurement
+    return f"run by the {entry.measurement.runner} runner"
 
 
 def _fastest(entries: Sequence[Entry], rounds: Rounds | None) -> tuple[str, ...]:

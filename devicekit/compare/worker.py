@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.child import serve
+from devicekit.errors import DevicekitError
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.quantize import fidelity
@@ -28,11 +29,17 @@ THREADS = 2
 def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields {"running": label} before a model runs, then {"fidelity", "inputs", "notes"} or {"refused"}.
 
-    Of the two models, the second is compared with the first. Raises UsageError for the data.
+    Of the two models, the second is compared with the first. Raises UsageError for the data that was given.
     """
     graphs = {label: read_graph(Path(path)) for label, path in request["models"].items()}
     first, other = graphs
-    data = load_data(request["data"], graphs[first], random_count=RANDOM_COUNT)
+    try:
+        data = load_data(request["data"], graphs[first], random_count=RANDOM_COUNT)
+    except DevicekitError as error:
+        if request["data"] is not None:
+            raise
+        yield {"refused": f"{error.message.removeprefix(f'{graphs[first].path.name}: ')}; {error.remedy}"}
+        return
     real = {name: _real(values, graphs[first], name) for name, values in data.evaluation.items()}
     outputs: dict[str, dict[str, NDArray[Any]]] = {}
     count = len(next(iter(real.values())))

@@ -11,7 +11,7 @@ import devicekit
 from devicekit.compare.comparison import Comparison
 from devicekit.document import dumps
 from devicekit.errors import LoadError, UsageError
-from devicekit.testing import write_dense_model
+from devicekit.testing import write_dense_model, write_string_model
 
 
 @pytest.fixture
@@ -145,6 +145,25 @@ def test_an_input_of_another_dtype_is_not_fed(data: Path, tmp_path: Path) -> Non
     [_, entry] = devicekit.compare(write_dense_model(tmp_path / "a.tflite"), words, measure=False).entries
     assert entry.likeness is not None and entry.likeness.fidelity is None
     assert entry.likeness.reason is not None
+
+
+def test_inputs_that_cannot_be_drawn_are_a_reason_and_no_error(tmp_path: Path) -> None:
+    words = write_string_model(tmp_path / "words.tflite")
+    [first, other] = devicekit.compare(words, words).entries
+    assert other.likeness is not None and other.likeness.fidelity is None
+    assert other.likeness.reason == (
+        'input "x" is string, which cannot be drawn at random; give real samples with --data'
+    )
+    assert first.measurement is not None and other.latency is not None
+
+
+def test_latencies_of_two_runners_are_not_compared(data: Path, tmp_path: Path) -> None:
+    dense = write_dense_model(tmp_path / "dense.tflite")
+    [_, lstm] = devicekit.compare(dense, data / "tflite" / "lstm.tflite").entries
+    assert lstm.latency is not None
+    assert lstm.latency.verdict == (
+        "not comparable: A run by the script runner, B run by the interpreter runner"
+    )
 
 
 def test_what_does_not_run_is_an_entry_with_its_reason(digits: Path, data: Path) -> None:
