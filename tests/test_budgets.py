@@ -134,6 +134,19 @@ def test_a_drop_where_only_reading_the_data_shows_that_it_has_no_labels(deploy: 
     assert not (tmp_path / "digits.float32.pixel7").exists()
 
 
+def test_a_drop_from_no_float_model_is_refused(data: Path, tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).uniform(0, 1, (4, 12, 12, 3)).astype(np.float32)
+    np.savez(tmp_path / "s.npz", x=samples, y=np.array([0, 1, 2, 3]))
+    with pytest.raises(UsageError, match="needs a task metric: there is no float model to compare with"):
+        devicekit.convert(
+            data / "tflite" / "cnn_int8.tflite",
+            path=tmp_path / "m.tflite",
+            data=str(tmp_path / "s.npz"),
+            max_accuracy_drop=0.01,
+        )
+    assert not (tmp_path / "m.tflite").exists()
+
+
 def test_a_drop_of_everything_is_a_slip(deploy: Any) -> None:
     with pytest.raises(UsageError, match="--max-accuracy-drop 1 allows any accuracy"):
         deploy(max_accuracy_drop=1.0)

@@ -59,26 +59,23 @@ def compare(
     likenesses = {one.label: likeness(first, one, data=data, timeout_s=seconds) for one in others}
     rounds = _measured(subjects, target, plan) if measure else None
     entries = [replace(_entry(one, rounds), likeness=likenesses.get(one.label)) for one in subjects]
-    reference = entries[0]
-    judged = [
-        reference,
-        *(replace(one, latency=versus(reference, one, rounds)) for one in entries[1:]),
-    ]
-    notes = dict.fromkeys(
-        note
-        for entry in entries
-        for note in (
-            *(entry.likeness.notes if entry.likeness else ()),
-            *(entry.measurement.notes if entry.measurement and not entry.is_recorded else ()),
-        )
-    )
+    judged = [replace(one, latency=versus(entries[0], one, rounds)) for one in entries[1:]]
     return Comparison(
-        entries=tuple(judged),
+        entries=(entries[0], *judged),
         profile=target,
         rounds=significance.ROUNDS if rounds is not None and any(rounds.taken.values()) else 0,
         fastest=_fastest(entries, rounds),
-        notes=tuple(notes),
+        notes=_notes(entries),
     )
+
+
+def _notes(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Returns what to know about the numbers, each once."""
+    notes: list[str] = []
+    for entry in entries:
+        notes += entry.likeness.notes if entry.likeness else ()
+        notes += entry.measurement.notes if entry.measurement and not entry.is_recorded else ()
+    return tuple(dict.fromkeys(notes))
 
 
 def _is_measured_here(subject: Subject) -> bool:
