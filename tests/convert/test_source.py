@@ -568,7 +568,7 @@ def test_wrong_outputs_of_a_tflite_are_found(data: Path, tmp_path: Path) -> None
         "from devicekit.errors import ConvertError\n"
         "model, tflite = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "header = read_header(model, 'h5', trusted=False)\n"
-        "function = trace(load(model, header, trusted=False, custom_objects=None, scratch=tflite.parent))\n"
+        "function = trace(load(model, header, trusted=False, custom_objects=None, shapes={}, scratch=tflite.parent))\n"
         "try:\n"
         "    verify(model, function, tflite)\n"
         "except ConvertError as error:\n"
