@@ -54,14 +54,14 @@ def _convert(
     )
     yield {"phase": "converting"}
     function = trace(loaded)
-    model = Rewritten(function)
+    model = Rewritten(function, function)
     if request["rewrite"]:
         model = rewritten(loaded, function, trace)
     refuse_strings(path, model.function)
     tflite = out_dir / FLOAT_NAME
     unverified = _lowered(loaded, model, request, tflite)
     yield {"phase": "verifying"}
-    verified = verify(path, function, tflite, unverified=unverified)
+    verified = verify(path, model.reference, tflite, unverified=unverified)
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {

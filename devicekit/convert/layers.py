@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from devicekit.convert.load import Loaded
 
 # Keras 3 numbers the scopes of a second call of the same layer: "dense" becomes "dense_1".
+_CALL = ("PartitionedCall", "StatefulPartitionedCall")
 _NUMBER = re.compile(r"_\d+$")
 
 
@@ -23,13 +24,16 @@ class Layers:
     def of_op(self, name: str) -> str:
         """Returns the innermost layer in an op's or tensor's name, "" where it names none.
 
+        A SavedModel has no layers to compare with: there it is the scope inside the model's.
+
         Op names read model/block/conv1/Conv2D; a tensor fused of several ops lists theirs, split by ";".
         """
         for part in reversed(name.split(";")[0].split("/")):
             for candidate in (part, _NUMBER.sub("", part)):
                 if candidate in self.classes:
                     return candidate
-        return ""
+        scopes = [part for part in name.split(";")[0].split("/")[:-1] if not part.startswith(_CALL)]
+        return scopes[:2][-1] if scopes and not self.classes else ""
 
     def of_ops(self, names: Iterable[str]) -> tuple[str, ...]:
         """Returns the layers of ops, each once, in order; without those of no layer."""

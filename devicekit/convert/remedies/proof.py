@@ -6,6 +6,8 @@ Runs in the conversion child only: it imports TensorFlow.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from devicekit.convert.remedies.remedy import NotApplicable
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,14 +23,10 @@ _FLOAT_RANGES = ((0.0, 1.0), (-3.0, 3.0), (0.0, 255.0))
 _INTEGERS = tuple(range(10))
 
 
-class Incomparable(Exception):
-    """The two models cannot be compared on any inputs: why, in words."""
-
-
 def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
     """Returns max|rewritten - given| / max|given|, the worst of all outputs and inputs; inf: not the same.
 
-    `keys` are integers that matter to the model, such as those of its lookup tables. Raises Incomparable
+    `keys` are integers that matter to the model, such as those of its lookup tables. Raises NotApplicable
     where the given model runs on none of the inputs.
     """
     import numpy as np
@@ -36,7 +34,7 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
     specs = given.structured_input_signature[0]
     results = list(_both(given, rewritten, feeds(specs, keys)))
     if not results:
-        raise Incomparable("it runs on no inputs that could be drawn")
+        raise NotApplicable("the model runs on no inputs that could be drawn")
     largest: dict[str, float] = {}
     for expected, _ in results:
         for name, values in expected.items():
