@@ -12,6 +12,7 @@ from devicekit import budgets as budget_rules
 from devicekit import fit, output
 from devicekit.budgets import Budgets
 from devicekit.check.finding import Finding
+from devicekit.check.model import refuse_unlisted
 from devicekit.deployment import Conversion, Deployment, model_name
 from devicekit.errors import (
     ConvertError,
@@ -22,10 +23,12 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.fit import Candidate, Prefer
+from devicekit.graph.layers import Layers
 from devicekit.measurement import Measurement, Plan, pooled
 from devicekit.rounds import measure_in_rounds
 
 if TYPE_CHECKING:
+    from devicekit.convert.source import Source
     from devicekit.device.seam import Device
     from devicekit.profile.schema import Profile
     from devicekit.quantize.build import BuildResult, DataSummary
@@ -59,20 +62,23 @@ def deploy(
     keep_all: bool = False,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
     timeout_s: float | None = None,
 ) -> Deployment:
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
     None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
-    fit.TIE_BREAKS says what decides between those that fit. `timeout_s` bounds the silence of every step.
-    Where nothing fits, or the device is lost on the way, `chosen` is None and `error` says why.
+    fit.TIE_BREAKS says what decides between those that fit. `trust`, `custom_objects`, `shapes`, `rewrite`
+    and `custom_ops` are convert_source's. `timeout_s` bounds the silence of every step. Where nothing fits,
+    or the device is lost on the way, `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
     from devicekit.device.connect import connect, transport_of
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.build import build
     from devicekit.runner.limits import plan_for
 
     model = Path(model)
@@ -90,12 +96,22 @@ def deploy(
     if isinstance(device, str):
         transport_of(device)  # a wrong address is said before the long work
     steps = _Steps()
+    refuse_unlisted(custom_ops, target)
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
-            source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
+            source = convert_source(
+                model,
+                trust=trust,
+                custom_objects=_path(custom_objects),
+                shapes=shapes,
+                rewrite=rewrite,
+                custom_ops=custom_ops,
+                flex=target.ops.flex,
+                **limits,
+            )
         with steps("quantize"):
-            built = build(
-                source.float_path,
+            built = _built(
+                source,
                 target.recipes.try_,
                 data=data,
                 eval_function=eval_function,
@@ -104,7 +120,7 @@ def deploy(
             )
         _refuse_quantized(model, recipes, built)
         budget_rules.check_built(budgets, built)
-        candidates = fit.screen(target, built.candidates, budgets)
+        candidates = fit.screen(target, built.candidates, Layers(source.layers), budgets)
         plan = plan_for(target, threads=threads, timeout_s=timeout_s)
         plan = replace(plan, memory_bytes=budgets.max_memory_bytes or plan.memory_bytes)
         with steps("measure"), connect(target, device) as board:
@@ -149,6 +165,9 @@ def convert(
     overwrite: bool = False,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
     timeout_s: float | None = None,
 ) -> Conversion:
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
@@ -159,7 +178,6 @@ def convert(
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.build import build
     from devicekit.quantize.recipes import known_recipe
 
     model = Path(model)
@@ -178,11 +196,21 @@ def convert(
         min_top1_agreement=min_top1_agreement,
     )
     budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=False)
+    refuse_unlisted(custom_ops, target)
     limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path, overwrite=overwrite) as place:
-        source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
-        built = build(
-            source.float_path,
+        source = convert_source(
+            model,
+            trust=trust,
+            custom_objects=_path(custom_objects),
+            shapes=shapes,
+            rewrite=rewrite,
+            custom_ops=custom_ops,
+            flex=bool(target and target.ops.flex),
+            **limits,
+        )
+        built = _built(
+            source,
             recipes,
             data=data,
             eval_function=eval_function,
@@ -192,7 +220,8 @@ def convert(
         _refuse_quantized(model, (recipe,) if recipe else (), built)
         budget_rules.check_built(budgets, built)
         candidates = fit.choose(
-            fit.screen(target, built.candidates, budgets), target.recipes.prefer if target else "size"
+            fit.screen(target, built.candidates, Layers(source.layers), budgets),
+            target.recipes.prefer if target else "size",
         )
         return output.file_conversion(
             Conversion(
@@ -270,6 +299,15 @@ def customized(
             f'cannot prefer "{target.recipes.prefer}"', remedy=f"choose from: {', '.join(fit.PREFERENCES)}"
         )
     return target
+
+
+def _built(source: "Source", recipes: Sequence[str], *, out_dir: Path, **options: Any) -> "BuildResult":
+    """Returns what the recipes make of the float model; where nothing here runs that, it alone."""
+    from devicekit.quantize.build import build, unverified
+
+    if source.unverified:
+        return unverified(source.float_path, source.unverified, out_dir=out_dir)
+    return build(source.float_path, recipes, out_dir=out_dir, **options)
 
 
 def _refuse_quantized(model: Path, recipes: Sequence[str], built: "BuildResult") -> None:

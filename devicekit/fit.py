@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from devicekit import budgets as budget_rules
 from devicekit.budgets import NO_BUDGETS, Budgets
 from devicekit.check.finding import Finding
+from devicekit.graph.layers import NO_LAYERS, Layers, with_layers
 from devicekit.measurement import Measurement
 from devicekit.pareto import SAME_LATENCY, mark_dominated
 
@@ -68,16 +69,20 @@ class Candidate:
 
 
 def screen(
-    profile: "Profile | None", built: Iterable["Built"], budgets: Budgets = NO_BUDGETS
+    profile: "Profile | None",
+    built: Iterable["Built"],
+    layers: Layers = NO_LAYERS,
+    budgets: Budgets = NO_BUDGETS,
 ) -> list[Candidate]:
     """Returns every built file as a candidate, "rejected" where it breaks a rule, a threshold or a budget.
 
-    Without a profile there are no rules: whatever was built within the budgets fits.
+    Without a profile there are no rules: whatever was built within the budgets fits. `layers` name the Keras
+    layers in findings.
     """
-    return [_screen_one(profile, one, budgets) for one in built]
+    return [_screen_one(profile, one, layers, budgets) for one in built]
 
 
-def _screen_one(profile: "Profile | None", built: "Built", budgets: Budgets) -> Candidate:
+def _screen_one(profile: "Profile | None", built: "Built", layers: Layers, budgets: Budgets) -> Candidate:
     from devicekit.check.rules import check_graph
     from devicekit.graph.read import read_graph
     from devicekit.quantize.recipes import RECIPES, needs_calibration
@@ -85,7 +90,7 @@ def _screen_one(profile: "Profile | None", built: "Built", budgets: Budgets) -> 
     is_calibrated = built.recipe in RECIPES and needs_calibration(built.recipe)
     findings = list(built.findings)
     if built.path is not None and not findings:
-        graph = read_graph(built.path)
+        graph = with_layers(read_graph(built.path), layers)
         rules = check_graph(profile, graph) if profile is not None else []
         findings = [
             *budget_rules.static_findings(budgets, profile, graph),
