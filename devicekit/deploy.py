@@ -23,7 +23,6 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.fit import Candidate, Prefer
-from devicekit.graph.layers import Layers
 from devicekit.measurement import Measurement, Plan, pooled
 from devicekit.rounds import measure_in_rounds
 
@@ -120,7 +119,7 @@ def deploy(
             )
         _refuse_quantized(model, recipes, built)
         budget_rules.check_built(budgets, built)
-        candidates = fit.screen(target, built.candidates, Layers(source.layers), budgets)
+        candidates = fit.screen(target, built.candidates, source.layers, budgets)
         plan = plan_for(target, threads=threads, timeout_s=timeout_s)
         plan = replace(plan, memory_bytes=budgets.max_memory_bytes or plan.memory_bytes)
         with steps("measure"), connect(target, device) as board:
@@ -220,7 +219,7 @@ def convert(
         _refuse_quantized(model, (recipe,) if recipe else (), built)
         budget_rules.check_built(budgets, built)
         candidates = fit.choose(
-            fit.screen(target, built.candidates, Layers(source.layers), budgets),
+            fit.screen(target, built.candidates, source.layers, budgets),
             target.recipes.prefer if target else "size",
         )
         return output.file_conversion(
