@@ -7,6 +7,7 @@ One module per remedy; a new one is a module and a line of the table.
 REMEDIES = {
     "complex_pairs": "devicekit.convert.remedies.complex_pairs:REMEDY",
     "cumulative_product": "devicekit.convert.remedies.cumulative_product:REMEDY",
+    "histogram": "devicekit.convert.remedies.histogram:REMEDY",
     "max_pool_3d": "devicekit.convert.remedies.max_pool_3d:REMEDY",
     "special_functions": "devicekit.convert.remedies.special_functions:REMEDY",
     "trigonometry": "devicekit.convert.remedies.trigonometry:REMEDY",
