@@ -10,6 +10,7 @@ REMEDIES = {
     "histogram": "devicekit.convert.remedies.histogram:REMEDY",
     "max_pool_3d": "devicekit.convert.remedies.max_pool_3d:REMEDY",
     "rearrangement": "devicekit.convert.remedies.rearrangement:REMEDY",
+    "small_matrices": "devicekit.convert.remedies.small_matrices:REMEDY",
     "special_functions": "devicekit.convert.remedies.special_functions:REMEDY",
     "trigonometry": "devicekit.convert.remedies.trigonometry:REMEDY",
 }
