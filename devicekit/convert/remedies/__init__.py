@@ -9,6 +9,7 @@ REMEDIES = {
     "cumulative_product": "devicekit.convert.remedies.cumulative_product:REMEDY",
     "histogram": "devicekit.convert.remedies.histogram:REMEDY",
     "max_pool_3d": "devicekit.convert.remedies.max_pool_3d:REMEDY",
+    "ranks": "devicekit.convert.remedies.ranks:REMEDY",
     "rearrangement": "devicekit.convert.remedies.rearrangement:REMEDY",
     "small_matrices": "devicekit.convert.remedies.small_matrices:REMEDY",
     "special_functions": "devicekit.convert.remedies.special_functions:REMEDY",
