@@ -11,6 +11,7 @@ REMEDIES = {
     "max_pool_3d": "devicekit.convert.remedies.max_pool_3d:REMEDY",
     "ranks": "devicekit.convert.remedies.ranks:REMEDY",
     "rearrangement": "devicekit.convert.remedies.rearrangement:REMEDY",
+    "segments": "devicekit.convert.remedies.segments:REMEDY",
     "small_matrices": "devicekit.convert.remedies.small_matrices:REMEDY",
     "special_functions": "devicekit.convert.remedies.special_functions:REMEDY",
     "trigonometry": "devicekit.convert.remedies.trigonometry:REMEDY",
