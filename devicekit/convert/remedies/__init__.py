@@ -5,6 +5,7 @@ One module per remedy; a new one is a module and a line of the table.
 
 # The name in reports and in --no-rewrite -> the remedy, in the order in which they are tried.
 REMEDIES = {
+    "arithmetic": "devicekit.convert.remedies.arithmetic:REMEDY",
     "colours": "devicekit.convert.remedies.colours:REMEDY",
     "complex_pairs": "devicekit.convert.remedies.complex_pairs:REMEDY",
     "cumulative_product": "devicekit.convert.remedies.cumulative_product:REMEDY",
