@@ -71,13 +71,17 @@ def _ndtri(p: Any) -> Any:
 
 
 def _erfinv_of(x: Any, w: Any) -> Any:
-    """Returns erfinv(x) for w = -ln(1 - x²); infinite at ±1, NaN beyond."""
+    """Returns erfinv(x) for w = -ln(1 - x²); infinite at ±1, NaN beyond.
+
+    Infinity is the result of a division, as the converter writes the constant as 3.4e38.
+    """
     import tensorflow as tf
 
     near = _polynomial(_ERFINV_NEAR, w - 2.5)
     far = _polynomial(_ERFINV_FAR, tf.sqrt(tf.maximum(w, _ERFINV_BORDER)) - 3)
     result = x * tf.where(w < _ERFINV_BORDER, near, far)
-    return tf.where(tf.equal(tf.abs(x), 1), x * math.inf, result)
+    size = tf.abs(x)
+    return tf.where(tf.equal(size, 1), x / (1 - size), result)
 
 
 def _digamma(x: Any) -> Any:
