@@ -18,7 +18,12 @@ MAX_ELEMENTS = 2**22
 
 
 def _matrix(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
-    """Diagonals put into a matrix or taken out of it, with a constant in the places that nothing goes to."""
+    """Diagonals put into a matrix or taken out of it, with a constant in the places that nothing goes to.
+
+    Of constants, as in tf.eye, the converter makes a constant.
+    """
+    if constant_value(inputs[0]) is not None:
+        return None
     names = [argument.name for argument in op.op_def.input_arg[1:]]
     constants = {name: constant_value(value) for name, value in zip(names, inputs[1:], strict=True)}
     padding = constants.pop("padding_value", 0)
