@@ -98,7 +98,7 @@ def fourier(pair: Pair, points: int, sign: int, bins: int | None = None) -> Pair
     import tensorflow as tf
 
     bins = points if bins is None else bins
-    first = 1 if points <= MAX_DIRECT else _divisor(points)
+    first = _first_factor(points)
     if first == 1:
         return _times(pair, roots(points, sign)[:, :bins])
     second = points // first
@@ -127,7 +127,7 @@ def real_inverse(pair: Pair, points: int) -> Any:
     bins = points // 2 + 1
     weights = np.full(bins, 2 / points)
     weights[[0] if points % 2 else [0, -1]] = 1 / points
-    if points <= MAX_DIRECT:
+    if _first_factor(points) == 1:
         matrix = weights[:, None] * roots(points, 1)[:bins]
         if pair.imag is None:
             return _matmul(pair.real, matrix.real)
@@ -198,6 +198,8 @@ def _primes(number: int) -> Sequence[int]:
     return [*found, number] if number > 1 or not found else found
 
 
-def _divisor(number: int) -> int:
-    """Returns the largest divisor up to the square root."""
-    return max(one for one in range(1, int(number**0.5) + 1) if number % one == 0)
+def _first_factor(points: int) -> int:
+    """Returns the first of two factors to take a transform in; 1 where one matrix does."""
+    if points <= MAX_DIRECT:
+        return 1
+    return max(one for one in range(1, math.isqrt(points) + 1) if points % one == 0)
