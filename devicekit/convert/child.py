@@ -37,8 +37,7 @@ def _convert(
     import numpy as np
 
     from devicekit.convert.inputs import refuse_strings
-    from devicekit.convert.layers import Layers
-    from devicekit.convert.load import load
+    from devicekit.convert.load import layers_in, load
     from devicekit.convert.lower import trace
     from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
@@ -54,14 +53,14 @@ def _convert(
     )
     yield {"phase": "converting"}
     function = trace(loaded)
-    model = Rewritten(function)
+    model = Rewritten(function, function)
     if request["rewrite"]:
         model = rewritten(loaded, function, trace)
     refuse_strings(path, model.function)
     tflite = out_dir / FLOAT_NAME
     unverified = _lowered(loaded, model, request, tflite)
     yield {"phase": "verifying"}
-    verified = verify(path, function, tflite, unverified=unverified)
+    verified = verify(path, model.reference, tflite, unverified=unverified)
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {
@@ -70,7 +69,7 @@ def _convert(
             "max_difference": verified.max_difference,
             "notes": [*loaded.notes, *model.notes, *verified.notes],
             "rewrites": [one.to_json() for one in model.rewrites],
-            "layers": dict(Layers.of(loaded).classes),
+            "layers": dict(layers_in(loaded).classes),
             "unverified": unverified,
         }
     }

@@ -85,7 +85,8 @@ def refuse_strings(path: Path, function: Any) -> None:
         if spec.dtype.name == "string":
             raise ConvertError(
                 str(path),
-                found=f'input "{spec.name}" takes strings, which no recipe, runner or comparison here can feed',
+                found=f'input "{spec.name}" takes strings, '
+                "which no recipe, runner or comparison here can feed",
                 remedy="save the model without its text look-up, and feed it the indices",
             )
 

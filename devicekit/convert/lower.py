@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from devicekit.convert.advice import unsupported
-from devicekit.convert.layers import Layers
-from devicekit.convert.load import Loaded
+from devicekit.convert.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops
 from devicekit.errors import ConvertError, Unsupported
 
@@ -42,7 +41,7 @@ def to_tflite(
     import tensorflow as tf
 
     module = tf.Module()
-    module.holds, module.more = loaded.holds, list(holds)
+    module.holds = held(loaded.holds, holds, function)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if flex:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
@@ -59,7 +58,7 @@ def _convert_error(loaded: Loaded, function: Any, text: str, error: Exception) -
     types = [*_listed("Custom ops", text), *_listed("TF Select ops", text)]
     if types:
         ops = list(all_ops(function.graph))
-        return Unsupported(str(loaded.path), findings=unsupported(types, ops, Layers.of(loaded)))
+        return Unsupported(str(loaded.path), findings=unsupported(types, ops, layers_in(loaded)))
     return ConvertError(
         str(loaded.path),
         found=f"the converter fails ({_summary(error)})",
@@ -78,3 +77,23 @@ def _summary(error: Exception) -> str:
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     telling = [line for line in lines if "error:" in line] or lines
     return f"{type(error).__name__}: {telling[0][:300]}"
+
+
+def held(owner: Any, more: Sequence[Any], function: Any) -> list[Any]:
+    """Returns the variables and tables, of those that `owner` tracks and `more`, that the function reads.
+
+    A table that a remedy replaced would bring the ops that fill it, which may have no builtin kernel.
+    """
+    import tensorflow as tf
+    from tensorflow.python.checkpoint.graph_view import ObjectGraphView
+
+    root = tf.Module()
+    root.owner, root.more = owner, list(more)
+    captured = {id(external) for external, _ in function.graph.captures}
+    tracked, _ = ObjectGraphView(root).breadth_first_traversal()
+    return [one for one in tracked if _handle_ids(one) & captured]
+
+
+def _handle_ids(trackable: Any) -> set[int]:
+    handles = (getattr(trackable, name, None) for name in ("handle", "resource_handle"))
+    return {id(handle) for handle in handles if handle is not None}

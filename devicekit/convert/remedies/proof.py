@@ -6,6 +6,8 @@ Runs in the conversion child only: it imports TensorFlow.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from devicekit.convert.remedies.remedy import NotApplicable
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,14 +29,10 @@ ROUNDING = 1e-5
 SHARE_OF_ROUNDING = 0.1
 
 
-class Incomparable(Exception):
-    """The two models cannot be compared on any inputs: why, in words."""
-
-
 def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
     """Returns max|rewritten - given| / max|given|, the worst of all outputs and inputs; inf: not the same.
 
-    `keys` are integers that matter to the model, such as those of its lookup tables. Raises Incomparable
+    `keys` are integers that matter to the model, such as those of its lookup tables. Raises NotApplicable
     where the given model runs on none of the inputs.
     """
     import numpy as np
@@ -42,7 +40,7 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
     specs = given.structured_input_signature[0]
     results = list(_both(given, rewritten, feeds(specs, keys)))
     if not results:
-        raise Incomparable("it runs on no inputs that could be drawn")
+        raise NotApplicable("the model runs on no inputs that could be drawn")
     largest: dict[str, float] = {}
     for _, expected, _ in results:
         for name, values in expected.items():
@@ -57,7 +55,7 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
             )
             found.extend([] if is_rounding else [error])
     if not found:
-        raise Incomparable("rounding decides its outputs on all inputs that could be drawn")
+        raise NotApplicable("rounding decides its outputs on all inputs that could be drawn")
     return max(found)
 
 
