@@ -68,3 +68,24 @@ def test_what_no_pair_can_replace_is_left_to_the_advice(probed: dict[str, Any]) 
     assert probed["complex output"]["missing"] == ["Complex"]
     refused = "IsPowerOfTwo(fft_length_data[1]) was not true.Node number 1 (RFFT2D) failed to prepare."
     assert probed["prime"]["missing"][0].endswith(refused)
+
+
+def test_only_what_rounding_decides_is_excused() -> None:
+    """The logarithm of a constant signal's spectrum is excused; the same with a gain of 1.01 is not equal."""
+    script = (
+        "import tensorflow as tf\n"
+        "from devicekit.convert.remedies.proof import difference\n"
+        "def traced(gain, noise):\n"
+        "    def call(x):\n"
+        "        size = tf.abs(tf.signal.rfft(x * tf.signal.hann_window(100)))\n"
+        "        return {'y': tf.math.log(gain * (size + noise * tf.reduce_max(tf.abs(x))) + 1e-6)}\n"
+        "    spec = tf.TensorSpec((1, 100), tf.float32)\n"
+        "    return tf.function(call, input_signature=[spec]).get_concrete_function()\n"
+        "given = traced(1.0, 0.0)\n"
+        "print(difference(given, traced(1.0, 1e-6)), difference(given, traced(1.01, 0.0)))\n"
+    )
+    argv = [sys.executable, "-c", script]
+    printed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    excused, unequal = map(float, printed.split())
+    assert excused < 1e-4
+    assert unequal > 1e-3

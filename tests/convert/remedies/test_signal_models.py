@@ -42,7 +42,7 @@ def difference(source: Source, recorded: Path) -> float:
         ("mel.keras", [("complex_pairs", ("mel",))], "FULLY_CONNECTED"),
         ("native_mel.keras", [], "RFFT2D"),
         ("fourier_mixing.keras", [("complex_pairs", ("fourier_mixing",))], "FULLY_CONNECTED"),
-        ("cepstrum", [("complex_pairs", ())], "FULLY_CONNECTED"),
+        ("cepstrum", [("complex_pairs", ("dct", "stft"))], "FULLY_CONNECTED"),
         ("tags.keras", [("histogram", ("encoded",))], "ONE_HOT"),
         (
             "pose.keras",
