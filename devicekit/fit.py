@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.check.finding import Finding
 from devicekit.measurement import Measurement
+from devicekit.quantize.fidelity import COSINE_ERROR, Thresholds
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
@@ -22,8 +23,6 @@ Prefer = Literal["latency", "size", "quality"]
 SAME_LATENCY = 1.05
 
 PREFERENCES = ("latency", "size", "quality")
-# Cosines are computed in float64 of float32 outputs: equal ones come out within this of 1.
-COSINE_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,19 @@ class Candidate:
         }
 
 
+def demands(profile: "Profile | None") -> dict[str, Any]:
+    """Returns what `build` must know of the profile: its thresholds, and what its runtime lacks."""
+    from devicekit.check.rules import highest_version
+
+    if profile is None:
+        return {}
+    quality = profile.quality
+    return {
+        "wanted": Thresholds(quality.min_cosine, quality.min_top1_agreement),
+        "dense_version": highest_version(profile.runtime, "FULLY_CONNECTED"),
+    }
+
+
 def screen(profile: "Profile | None", built: Iterable["Built"]) -> list[Candidate]:
     """Returns every built file as a candidate, "rejected" where it breaks a rule or a threshold.
 
@@ -66,9 +78,9 @@ def screen(profile: "Profile | None", built: Iterable["Built"]) -> list[Candidat
 def _screen_one(profile: "Profile | None", built: "Built") -> Candidate:
     from devicekit.check.rules import check_graph
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.recipes import RECIPES, needs_calibration
+    from devicekit.quantize.recipes import CALIBRATED, base_of
 
-    is_calibrated = built.recipe in RECIPES and needs_calibration(built.recipe)
+    is_calibrated = base_of(built.recipe) in CALIBRATED
     findings = list(built.findings)
     if profile is not None and built.path is not None and not findings:
         findings = [
