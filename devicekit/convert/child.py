@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.child import serve
 from devicekit.convert.container import Header, format_of, read_header
+from devicekit.convert.objects import functions_in
 
 if TYPE_CHECKING:
     from devicekit.convert.load import Loaded
@@ -25,7 +26,9 @@ def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     path, out_dir = Path(request["model"]), Path(request["out_dir"])
     yield {"phase": "reading"}
-    header = read_header(path, format_of(path), trusted=request["trust"])
+    own = Path(request["custom_objects"]) if request["custom_objects"] else None
+    functions = functions_in(own)
+    header = read_header(path, format_of(path), trusted=request["trust"], functions=functions)
     yield {"phase": "loading"}
     # The converter's own files lie in ours, so that they go with them when this child is killed.
     with tempfile.TemporaryDirectory(dir=out_dir) as tempfile.tempdir:
