@@ -1,0 +1,172 @@
+"""Builds and saves the whole zoo with one Keras: `python -m tests.zoo.build tf_keras|keras FOLDER [NAME …]`.
+
+tf_keras writes NAME.h5, Keras 3 NAME.keras; NAME.SUFFIX.npz beside it holds COUNT inputs "in/INPUT" and what
+Keras itself gives for them, "out/OUTPUT". The last line on stdout is {name: {…}} as JSON: layers, parameters,
+variation of the outputs, or the error.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import sys
+import time
+import traceback
+import zlib
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+legacy = sys.argv[1] == "tf_keras"
+if legacy:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+keras = importlib.import_module(sys.argv[1])
+sys.modules["keras"] = keras  # custom.py means this one
+
+from tests.zoo.table import ZOO, Entry  # noqa: E402
+
+COUNT = 8
+CALIBRATION = 64
+SUFFIX = ".h5" if legacy else ".keras"
+
+
+def save(name: str, entry: Entry, folder: Path) -> dict:
+    """Saves one architecture; returns what is known about it."""
+    keras.backend.clear_session()
+    seed = zlib.crc32(name.encode())
+    keras.utils.set_random_seed(seed % 2**31)
+    module, _, function = entry.build.partition(":")
+    model = getattr(importlib.import_module(f"tests.zoo.{module}"), function)(keras, keras.layers)
+    rng = np.random.default_rng(seed)
+    settle(model, rng)
+    inputs = {name: draw(entry, name, shape, dtype, rng) for name, shape, dtype in ports(model, entry)}
+    outputs = run(model, {name: values[:COUNT] for name, values in inputs.items()})
+    path = folder / f"{name}{SUFFIX}"
+    model.save(path)
+    recorded = {f"in/{key}": values[:COUNT] for key, values in inputs.items()}
+    recorded |= {f"out/{key}": values for key, values in outputs.items()}
+    np.savez(folder / f"{path.name}.npz", **recorded)
+    # What a user would give as --data: other samples of the same kind, by the names that a .tflite can have;
+    # a subclassed model's only input has no name.
+    data = {re.sub(r"\W", "_", key): values[COUNT:] for key, values in inputs.items()}
+    if not getattr(model, "inputs", None):
+        data = {"x": next(iter(data.values()))}
+    np.savez(folder / f"{path.name}.data.npz", **data)
+    return {
+        "layers": sorted({layer.name for layer in flat(model)}),
+        "parameters": int(model.count_params()),
+        "bytes": path.stat().st_size,
+        "variation": {key: variation(values) for key, values in outputs.items()},
+    }
+
+
+def settle(model, rng) -> None:
+    """Gives every weight random values that keep signals alive: norms and biases too."""
+    for weight in model.weights:
+        name = (getattr(weight, "path", "") or weight.name).rpartition("/")[2].partition(":")[0]
+        shape = tuple(int(size) for size in weight.shape)
+        if "float" in str(weight.dtype) and name not in ("mean", "variance", "count", "sn_u", "vector_u"):
+            weight.assign(drawn(name, shape, rng).astype("float32"))
+
+
+def drawn(name: str, shape: tuple[int, ...], rng) -> np.ndarray:
+    if "variance" in name or name in ("gamma", "scale"):
+        return rng.uniform(0.5, 1.5, shape)
+    if len(shape) < 2:
+        return rng.normal(0, 0.3, shape)
+    if "embedding" in name or name in ("table", "token"):
+        return rng.normal(0, 1, shape)
+    fan_in = np.prod(shape[:-1]) if "depthwise" not in name else np.prod(shape[:-2])
+    return rng.normal(0, (1.0 if "recurrent" in name else 1.6) / np.sqrt(fan_in), shape)
+
+
+def ports(model, entry: Entry) -> list[tuple[str, tuple[int, ...], str]]:
+    """Returns name, shape of one sample and dtype of each input, in the model's order."""
+    if not getattr(model, "inputs", None):
+        return [(name, shape[1:], "float32") for name, shape in entry.shapes.items()]
+    names = model.input_names if legacy else [tensor.name for tensor in model.inputs]
+    found = []
+    for name, tensor in zip(names, model.inputs, strict=True):
+        shape = entry.shapes.get(name, tuple(tensor.shape))[1:]
+        dtype = tensor.dtype.name if hasattr(tensor.dtype, "name") else str(tensor.dtype)
+        found.append((name, shape, dtype))
+    return found
+
+
+def draw(entry: Entry, name: str, shape: tuple[int, ...], dtype: str, rng) -> np.ndarray:
+    """Returns COUNT + CALIBRATION samples."""
+    shape = (COUNT + CALIBRATION, *shape)
+    choice = entry.ranges.get(name, (0, 1))
+    if dtype == "string":
+        words = [word for word in choice if word != " "]
+        length = 5 if " " in choice else 1
+        texts = [" ".join(rng.choice(words, length)) for _ in range(int(np.prod(shape)))]
+        return np.array(texts).reshape(shape)
+    low, high = choice
+    if "int" in dtype:
+        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
+    # Dark and bright, flat and contrasting samples: each within a part of the range.
+    part = np.sort(rng.uniform(0, 1, (2, shape[0], *[1] * (len(shape) - 1))), axis=0)
+    values = low + (high - low) * (part[0] + (part[1] - part[0]) * rng.uniform(0, 1, shape))
+    return values.astype("float32" if "bfloat" in dtype else dtype)
+
+
+def run(model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns Keras' own outputs, one sample at a time, by name; in the model's order."""
+    batches = []
+    for i in range(COUNT):
+        tensors = {
+            key: tf.constant(list(v[i : i + 1]) if v.dtype.kind == "U" else v[i : i + 1])
+            for key, v in inputs.items()
+        }
+        is_dict = isinstance(getattr(model, "_nested_inputs", getattr(model, "_inputs_struct", None)), dict)
+        fed = tensors if is_dict else list(tensors.values())
+        for layer in model.layers:
+            if getattr(layer, "stateful", False) and hasattr(layer, "reset_states"):
+                layer.reset_states()
+            elif getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
+                layer.reset_state()
+        result = model(fed if len(tensors) > 1 or is_dict else fed[0], training=False)
+        flat_result = tf.nest.flatten(result)
+        names = list(getattr(model, "output_names", None) or ["output_0"])
+        batches.append({n: np.array(v) for n, v in zip(names, flat_result, strict=True)})
+    return {name: np.concatenate([b[name] for b in batches]).astype("float64") for name in batches[0]}
+
+
+def variation(values: np.ndarray) -> float:
+    """Returns how far outputs move with the inputs: their standard deviation over their largest value."""
+    return float(values.std(axis=0).max() / max(np.abs(values).max(), 1e-12))
+
+
+def flat(model):
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from flat(layer)
+
+
+def main() -> None:
+    folder = Path(sys.argv[2])
+    chosen = sys.argv[3:] or list(ZOO)
+    results = {}
+    for name in chosen:
+        entry = ZOO[name]
+        if entry.no_h5 if legacy else entry.no_keras:
+            continue
+        start = time.perf_counter()
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                results[name] = save(name, entry, folder)
+        except Exception as error:
+            traceback.print_exc()
+            results[name] = {"error": f"{type(error).__name__}: {error}"}
+        results[name]["seconds"] = round(time.perf_counter() - start, 2)
+    print(json.dumps(results))
+
+
+main()

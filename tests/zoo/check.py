@@ -1,0 +1,155 @@
+"""The independent check of what the kit made: LiteRT against the outputs that Keras recorded while saving."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+
+MAX_DIFFERENCE = 1e-3
+# The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong.
+COSINE_TOLERANCE = 0.05
+# Constants of fewer elements may stay as they are.
+SMALL = 16
+COMPUTING = (
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"),
+    *("BATCH_MATMUL", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
+)
+
+Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+def recorded(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns inputs and Keras' outputs of an .npz of build.py, by the names that a .tflite can have."""
+    with np.load(path) as file:
+        arrays = {re.sub(r"[^\w/]", "_", key): file[key] for key in file.files}
+    sides = [{k[len(side) :]: v for k, v in arrays.items() if k.startswith(side)} for side in ("in/", "out/")]
+    return sides[0], sides[1]
+
+
+def examine(
+    tflite: Path, inputs: Arrays, expected: Arrays, *, recipe: str, cosine: float | None
+) -> dict[str, Any]:
+    """Returns {"problems", "difference", "cosine"} of a file that the kit calls good.
+
+    `difference` is max|actual - expected| / max|expected|, the worst of the outputs; `cosine` in the
+    arguments is the kit's own.
+    """
+    graph = read_graph(tflite)
+    problems = [*foreign(graph), *unquantized(graph, recipe)]
+    try:
+        actual = run(tflite, inputs)
+    except (RuntimeError, ValueError, KeyError) as error:
+        return {"problems": [*problems, f"does not run: {error}"], "difference": None, "cosine": None}
+    pairs = paired(expected, actual)
+    problems += [f"output {name}: {found}" for name, found in misshapen(pairs)]
+    if any(name not in pairs for name in expected) or (problems and "shape" in problems[-1]):
+        return {"problems": problems or ["outputs are missing"], "difference": None, "cosine": None}
+    difference = max((apart(*pair) for pair in pairs.values()), default=0.0)
+    own = min((alike(*pair) for pair in pairs.values()), default=1.0)
+    if recipe == "float32" and not difference <= MAX_DIFFERENCE:
+        problems.append(f"differs from Keras by {difference:.2g}")
+    if cosine is not None and not own >= cosine - COSINE_TOLERANCE:
+        problems.append(f"cosine {own:.3f}, the kit says {cosine:.3f}")
+    return {"problems": problems, "difference": difference, "cosine": own}
+
+
+def foreign(graph: Graph) -> Iterator[str]:
+    """Yields the operators that are no builtins of LiteRT."""
+    for op in graph.ops:
+        if op.custom_code or op.name == "CUSTOM":
+            yield f"{op.label} is no builtin operator"
+
+
+def unquantized(graph: Graph, recipe: str) -> Iterator[str]:
+    """Yields what is not as the recipe promises, by the dtypes of constants and of computing operators."""
+    if recipe == "float32":
+        return
+    if recipe in ("int8", "int16x8"):
+        wanted = {"int8": "int8", "int16x8": "int16"}[recipe]
+        outputs = [
+            (op.name, sub.tensors[op.outputs[0]].dtype)
+            for sub in graph.subgraphs
+            for op in sub.ops
+            if op.outputs
+        ]
+        in_float = sorted({name for name, dtype in outputs if name in COMPUTING and dtype == "float32"})
+        if in_float:
+            yield f"not quantized: {', '.join(in_float)} in float32"
+        if not any(dtype == wanted for _, dtype in outputs):
+            yield f"not quantized: no {wanted} operator"
+        return
+    sizes = {"float32": 0, "other": 0}
+    buffers = set()
+    for tensor in (t for sub in graph.subgraphs for t in sub.tensors):
+        if tensor.element_count >= SMALL and tensor.is_constant and tensor.buffer not in buffers:
+            buffers.add(tensor.buffer)
+            if tensor.dtype.startswith(("float", "int8")):
+                sizes["float32" if tensor.dtype == "float32" else "other"] += tensor.element_count
+    if sizes["float32"] > sizes["other"]:
+        yield f"not quantized: {sizes['float32']} of {sum(sizes.values())} constants in float32"
+
+
+def run(tflite: Path, inputs: Arrays) -> dict[str, Any]:
+    """Returns the outputs for samples [n, …], one at a time from a fresh state, as real numbers."""
+    interpreter = Interpreter(model_path=str(tflite), num_threads=1)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    ports, results = runner.get_input_details(), runner.get_output_details()
+    if len(ports) == len(inputs) == 1:  # an only input may have any name
+        inputs = {name: values for name, values in zip(ports, inputs.values(), strict=True)}
+    if set(ports) != set(inputs):
+        raise ValueError(f"its inputs are {sorted(ports)}, the model's {sorted(inputs)}")
+    batches = []
+    for i in range(len(next(iter(inputs.values())))):
+        interpreter.reset_all_variables()
+        fed = {name: encoded(inputs[name][i : i + 1], port) for name, port in ports.items()}
+        outputs = runner(**fed)
+        batches.append({name: decoded(outputs[name], results[name]) for name in outputs})
+    return {name: np.concatenate([np.atleast_1d(batch[name]) for batch in batches]) for name in batches[0]}
+
+
+def encoded(values: Any, port: Mapping[str, Any]) -> Any:
+    """Returns real numbers as the input takes them: quantized where it is."""
+    scale, zero = port["quantization"]
+    dtype = np.dtype(port["dtype"])
+    if scale and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.round(values / scale + zero), limits.min, limits.max)
+    return np.asarray(values).astype(dtype).reshape(port["shape"])
+
+
+def decoded(values: Any, port: Mapping[str, Any]) -> Any:
+    scale, zero = port["quantization"]
+    values = np.array(values).astype(np.float64)
+    return (values - zero) * scale if scale else values
+
+
+def paired(expected: Arrays, actual: Arrays) -> dict[str, tuple[Any, Any]]:
+    """Returns (expected, actual) by output name; an only output may have any name."""
+    if len(expected) == len(actual) == 1:
+        [(name, wanted)], [found] = expected.items(), actual.values()
+        return {name: (wanted, found)}
+    return {name: (wanted, actual[name]) for name, wanted in expected.items() if name in actual}
+
+
+def misshapen(pairs: Mapping[str, tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
+    for name, (wanted, found) in pairs.items():
+        if wanted.shape != found.shape:
+            yield name, f"has the shape {list(found.shape)}, in Keras {list(wanted.shape)}"
+        elif (~np.isfinite(found) & np.isfinite(wanted)).any():
+            yield name, "is not finite where Keras is"
+
+
+def apart(wanted: Any, found: Any) -> float:
+    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-12))
+
+
+def alike(wanted: Any, found: Any) -> float:
+    size = np.linalg.norm(wanted) * np.linalg.norm(found)
+    return float((wanted * found).sum() / size) if size else float((wanted == found).all())
