@@ -52,12 +52,16 @@ def deploy(
     keep_all: bool = False,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
     timeout_s: float | None = None,
 ) -> Deployment:
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
-    None or empty comes from the profile. `timeout_s` bounds the silence of every step. Where nothing fits, or
+    None or empty comes from the profile. `trust`, `custom_objects`, `shapes`, `rewrite` and `custom_ops` are
+    convert_source's. `timeout_s` bounds the silence of every step. Where nothing fits, or
     the device is lost on the way, `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
@@ -75,7 +79,16 @@ def deploy(
     steps = _Steps()
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
-            source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
+            source = convert_source(
+                model,
+                trust=trust,
+                custom_objects=_path(custom_objects),
+                shapes=shapes,
+                rewrite=rewrite,
+                custom_ops=custom_ops,
+                flex=target.ops.flex,
+                **limits,
+            )
         with steps("quantize"):
             built = build(
                 source.float_path,
@@ -125,6 +138,9 @@ def convert(
     overwrite: bool = False,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
     timeout_s: float | None = None,
 ) -> Conversion:
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
@@ -147,7 +163,16 @@ def convert(
         raise UsageError(f"-o {path} would replace a model with a .tflite", remedy="name a new .tflite file")
     limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path, overwrite=overwrite) as place:
-        source = convert_source(model, trust=trust, custom_objects=_path(custom_objects), **limits)
+        source = convert_source(
+            model,
+            trust=trust,
+            custom_objects=_path(custom_objects),
+            shapes=shapes,
+            rewrite=rewrite,
+            custom_ops=custom_ops,
+            flex=bool(target and target.ops.flex),
+            **limits,
+        )
         built = build(
             source.float_path,
             recipes,

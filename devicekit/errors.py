@@ -7,6 +7,7 @@ DevicekitError                      exit
 ├── ModelError                         3
 │   ├── LoadError
 │   ├── ConvertError
+│   │   └── Unsupported
 │   ├── UntrustedModel
 │   └── DoesNotFit
 ├── DeviceError                        4
@@ -25,9 +26,12 @@ DevicekitError                      exit
 └── GateFailed                         6
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devicekit.check.finding import Finding
 
 
 class DevicekitError(Exception):
@@ -131,6 +135,18 @@ class ConvertError(ModelError):
     def __init__(self, path: str, *, found: str, remedy: str) -> None:
         self.path = path
         super().__init__(f"{path} does not convert: {found}", remedy=remedy)
+
+
+class Unsupported(ConvertError):
+    """Ops that LiteRT has no kernel for: one finding per Keras layer and op."""
+
+    def __init__(self, path: str, *, findings: "Sequence[Finding]") -> None:
+        self.findings = tuple(findings)
+        where = [f"layer {one.layer}: {one.detail}" if one.layer else one.detail for one in findings]
+        super().__init__(path, found="; ".join(where), remedy=findings[0].remedy)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "path": self.path, "findings": [one.to_json() for one in self.findings]}
 
 
 class UntrustedModel(ModelError):
@@ -262,4 +278,9 @@ def from_json(document: Mapping[str, Any]) -> DevicekitError:
     cls = by_name.get(str(document["kind"]), DevicekitError)
     error = cls.__new__(cls)
     DevicekitError.__init__(error, str(document["message"]), remedy=str(document["remedy"]))
+    if isinstance(error, Unsupported):
+        from devicekit.check.finding import Finding
+
+        error.path = str(document["path"])
+        error.findings = tuple(Finding(**finding) for finding in document["findings"])
     return error

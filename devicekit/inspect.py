@@ -1,7 +1,7 @@
 """Shows what is in a model: tensors, operators, parameters, MACs, memory."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,9 @@ def inspect_model(
     *,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
     timeout_s: float = 1800,
 ) -> Inspection:
     """Returns what is in a .h5, .keras, SavedModel or .tflite.
@@ -79,7 +82,15 @@ def inspect_model(
     from devicekit.graph.read import read_graph
 
     own = Path(custom_objects) if custom_objects else None
-    source = convert_source(Path(model), trust=trust, custom_objects=own, timeout_s=timeout_s)
+    source = convert_source(
+        Path(model),
+        trust=trust,
+        custom_objects=own,
+        shapes=shapes,
+        rewrite=rewrite,
+        custom_ops=custom_ops,
+        timeout_s=timeout_s,
+    )
     graph = read_graph(source.float_path)
     plan = plan_arena(graph)
     return Inspection(

@@ -1,5 +1,6 @@
 """Checks a model file against a profile."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,9 @@ def check_model(
     *,
     trust: bool = False,
     custom_objects: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
     timeout_s: float = 1800,
 ) -> CheckResult:
     """Returns what keeps `model` from fitting `profile`. A Keras model is checked as its float .tflite.
@@ -51,6 +55,15 @@ def check_model(
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     own = Path(custom_objects) if custom_objects else None
-    source = convert_source(Path(model), trust=trust, custom_objects=own, timeout_s=timeout_s)
+    source = convert_source(
+        Path(model),
+        trust=trust,
+        custom_objects=own,
+        shapes=shapes,
+        rewrite=rewrite,
+        custom_ops=custom_ops,
+        flex=target.ops.flex,
+        timeout_s=timeout_s,
+    )
     findings = check_graph(target, read_graph(source.float_path))
     return CheckResult(target.name, str(model), not findings, tuple(findings))

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -37,14 +37,46 @@ def common(command: F) -> F:
 
 
 def loading(command: F) -> F:
-    """Adds the options of every command that reads a model: --trust, --custom-objects, --timeout."""
+    """Adds the options of every command that reads a model: code, shapes, rewrites, time."""
     for option in (
         click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), help="Seconds a step may take."),
+        click.option(
+            "--custom-op",
+            "custom_ops",
+            multiple=True,
+            metavar="NAME",
+            help="Leave this op to a kernel of the device's own. Repeatable.",
+        ),
+        click.option(
+            "--no-rewrite", "rewrite", flag_value=False, default=None, help="Convert the model as it is."
+        ),
+        click.option(
+            "--shape",
+            "shapes",
+            multiple=True,
+            callback=_shapes,
+            metavar="NAME=1,224,224,3",
+            help="Fix an input's free sizes. Repeatable.",
+        ),
         click.option("--custom-objects", metavar="FILE.py", help="Python file with custom layers."),
         click.option("--trust", is_flag=True, help="Run code that the model file carries (Lambda layers)."),
     ):
         command = option(command)
     return command
+
+
+def _shapes(
+    context: click.Context, parameter: click.Parameter, texts: Sequence[str]
+) -> dict[str, tuple[int, ...]] | None:
+    """Returns {input: shape} for texts like "image=1,224,224,3"; None where there are none."""
+    shapes = {}
+    for text in texts:
+        name, equals, sizes = text.partition("=")
+        dims = [size.strip() for size in sizes.split(",")]
+        if not (name and equals and all(dim.isdecimal() and int(dim) > 0 for dim in dims)):
+            raise click.BadParameter(f'"{text}": expected NAME=SIZES, as in image=1,224,224,3')
+        shapes[name.strip()] = tuple(int(dim) for dim in dims)
+    return shapes or None
 
 
 def building(command: F) -> F:

@@ -3,10 +3,14 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.child import serve
 from devicekit.convert.container import Header, format_of, read_header
+
+if TYPE_CHECKING:
+    from devicekit.convert.load import Loaded
+    from devicekit.convert.remedies.apply import Rewritten
 
 FLOAT_NAME = "float.tflite"
 REFERENCE_NAME = "reference.npz"
@@ -15,7 +19,8 @@ REFERENCE_NAME = "reference.npz"
 def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields {"phase": …} events, then {"result": …}; writes FLOAT_NAME and REFERENCE_NAME into "out_dir".
 
-    The request: model (path), trust (bool), custom_objects (path or None), out_dir (an empty directory).
+    The request: model (path), trust (bool), custom_objects (path or None), shapes ({input: sizes}), rewrite
+    (bool), custom_ops (names), flex (bool), out_dir (an empty directory).
     """
     path, out_dir = Path(request["model"]), Path(request["out_dir"])
     yield {"phase": "reading"}
@@ -31,8 +36,11 @@ def _convert(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
+    from devicekit.convert.inputs import refuse_strings
+    from devicekit.convert.layers import Layers
     from devicekit.convert.load import load
-    from devicekit.convert.lower import to_tflite, trace
+    from devicekit.convert.lower import trace
+    from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
 
     custom_objects = Path(request["custom_objects"]) if request["custom_objects"] else None
@@ -41,23 +49,62 @@ def _convert(
         header,
         trusted=request["trust"],
         custom_objects=custom_objects,
+        shapes=request["shapes"],
         scratch=Path(tempfile.gettempdir()),
     )
     yield {"phase": "converting"}
     function = trace(loaded)
+    model = Rewritten(function, function)
+    if request["rewrite"]:
+        model = rewritten(loaded, function, trace)
+    refuse_strings(path, model.function)
     tflite = out_dir / FLOAT_NAME
-    tflite.write_bytes(to_tflite(loaded, function))
+    unverified = _lowered(loaded, model, request, tflite)
     yield {"phase": "verifying"}
-    verified = verify(path, function, tflite)
+    verified = verify(path, model.reference, tflite, unverified=unverified)
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *verified.notes],
+            "notes": [*loaded.notes, *model.notes, *verified.notes],
+            "rewrites": [one.to_json() for one in model.rewrites],
+            "layers": dict(Layers.of(loaded).classes),
+            "unverified": unverified,
         }
     }
+
+
+def _lowered(loaded: "Loaded", model: "Rewritten", request: Mapping[str, Any], tflite: Path) -> str | None:
+    """Writes the .tflite; returns why it cannot be run here, None where it can.
+
+    Flex and custom ops are the last resort, and only as far as the request allows them.
+    """
+    from devicekit.convert.lower import to_tflite
+    from devicekit.errors import Unsupported
+    from devicekit.graph.read import read_graph
+
+    try:
+        tflite.write_bytes(to_tflite(loaded, model.function, holds=model.holds))
+    except Unsupported as error:
+        if not (request["flex"] or request["custom_ops"]):
+            raise
+        own = to_tflite(
+            loaded,
+            model.function,
+            holds=model.holds,
+            flex=request["flex"],
+            custom_ops=bool(request["custom_ops"]),
+        )
+        tflite.write_bytes(own)
+        labels = {op.label for op in read_graph(tflite).ops if op.custom_code}
+        foreign = labels - set(request["custom_ops"])
+        if any(not name.startswith("Flex") for name in foreign):
+            raise error from None
+        names = ", ".join(sorted(labels))
+        return f"{names}: LiteRT has no kernel here, so it was not compared with Keras"
+    return None
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from devicekit.convert.container import Header
+from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
 from devicekit.convert.trust import foreign_names
 from devicekit.errors import ConvertError, LoadError, UsageError
 
@@ -26,7 +27,7 @@ class Loaded:
 
     `call` takes tensors in the order of `inputs` (tf.TensorSpec with batch 1 and clean names) and returns
     tensors by output name. `holds` are the variables, or the object that owns them, which conversion must
-    keep.
+    keep. `layers` are the Keras layers, inner ones too; a SavedModel has none.
     """
 
     path: Path
@@ -34,19 +35,29 @@ class Loaded:
     inputs: tuple[Any, ...]
     holds: Any
     parameters: int | None
+    layers: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path, header: Header, *, trusted: bool, custom_objects: Path | None, scratch: Path) -> Loaded:
+def load(
+    path: Path,
+    header: Header,
+    *,
+    trusted: bool,
+    custom_objects: Path | None,
+    shapes: Mapping[str, Sequence[int]],
+    scratch: Path,
+) -> Loaded:
     """Returns the loaded model. Raises LoadError, naming unknown custom objects, and ConvertError.
 
-    `scratch` is a directory for a link to the model.
+    `shapes` fixes inputs, by their names, whose sizes are free. `scratch` is a directory for a link to the
+    model.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if header.is_legacy:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # so that tf.keras in --custom-objects is the same Keras
     if header.format == "savedmodel":
-        return _load_saved_model(path)
+        return _load_saved_model(path, shapes)
     keras: ModuleType = importlib.import_module("tf_keras" if header.is_legacy else "keras")
     objects = _custom_objects(custom_objects, keras) if custom_objects else {}
     unknown = [name for name in foreign_names(header.config) if name not in objects]
@@ -61,7 +72,7 @@ def load(path: Path, header: Header, *, trusted: bool, custom_objects: Path | No
         raise
     except Exception as error:  # whatever a config makes Keras raise
         raise _load_error(path, header, error, custom_objects) from error
-    return _from_keras(path, model, keras)
+    return _from_keras(path, model, keras, shapes)
 
 
 def _named_by_format(path: Path, header: Header, scratch: Path) -> Path:
@@ -77,7 +88,7 @@ def _named_by_format(path: Path, header: Header, scratch: Path) -> Path:
     return link
 
 
-def _load_saved_model(path: Path) -> Loaded:
+def _load_saved_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> Loaded:
     import tensorflow as tf
 
     try:
@@ -103,15 +114,16 @@ def _load_saved_model(path: Path) -> Loaded:
     named = dict(function.structured_input_signature[1])
     for name, spec in named.items():
         if spec.shape.rank is None or (spec.shape.rank and spec.shape[0] not in (None, 1)):
-            raise _no_batch_of_one(path, name, spec.shape)
-    inputs = _specs(path, [(name, spec.shape, spec.dtype) for name, spec in named.items()])
+            raise no_batch_of_one(path, name, spec.shape)
+    inputs = input_specs(path, [(name, spec.shape, spec.dtype) for name, spec in named.items()], shapes)
 
     def call(*tensors: Any) -> Mapping[str, Any]:
         outputs = function(**dict(zip(named, tensors, strict=True)))
-        return dict(zip(_clean_names(outputs), outputs.values(), strict=True))
+        return dict(zip(clean_names(outputs), outputs.values(), strict=True))
 
     count = sum(int(variable.shape.num_elements() or 0) for variable in function.variables)
-    return Loaded(path, call, inputs, model, count or None, _other_signatures(signatures, function))
+    notes = _other_signatures(signatures, function)
+    return Loaded(path, call, inputs, model, count or None, notes=notes)
 
 
 def _other_signatures(signatures: Mapping[str, Any], taken: Any) -> tuple[str, ...]:
@@ -121,7 +133,7 @@ def _other_signatures(signatures: Mapping[str, Any], taken: Any) -> tuple[str, .
     return (f"signature {name} was taken, not {', '.join(others)}",) if others else ()
 
 
-def _from_keras(path: Path, model: Any, keras: Any) -> Loaded:
+def _from_keras(path: Path, model: Any, keras: Any, shapes: Mapping[str, Sequence[int]]) -> Loaded:
     is_legacy = keras.__name__.startswith("tf_keras")
     functional = getattr(model, "_functional", None) or model  # Keras 3 keeps a Sequential's graph there
     if not getattr(functional, "inputs", None):
@@ -131,8 +143,9 @@ def _from_keras(path: Path, model: Any, keras: Any) -> Loaded:
             remedy="save it wrapped in a functional model with keras.Input(shape), or export a SavedModel",
         )
     names = list(functional.input_names) if is_legacy else [tensor.name for tensor in functional.inputs]
-    inputs = _specs(path, [(n, t.shape, t.dtype) for n, t in zip(names, functional.inputs, strict=True)])
-    outputs = _clean_names(functional.output_names)
+    declared = [(n, t.shape, t.dtype) for n, t in zip(names, functional.inputs, strict=True)]
+    inputs = input_specs(path, declared, shapes)
+    outputs = clean_names(functional.output_names)
     if is_legacy:
         import tensorflow as tf
 
@@ -147,7 +160,7 @@ def _from_keras(path: Path, model: Any, keras: Any) -> Loaded:
         result = functional(tree.pack_sequence_as(structure, list(tensors)), training=False)
         return dict(zip(outputs, tree.flatten(result), strict=True))
 
-    return Loaded(path, call, inputs, holds, int(model.count_params()))
+    return Loaded(path, call, inputs, holds, int(model.count_params()), tuple(model._flatten_layers()))
 
 
 def _tables(model: Any) -> list[Any]:
@@ -161,60 +174,6 @@ def _tables(model: Any) -> list[Any]:
         for value in vars(layer).values()
         if isinstance(value, resource)
     ]
-
-
-def _specs(path: Path, inputs: Sequence[tuple[str, Any, Any]]) -> tuple[Any, ...]:
-    """Returns a tf.TensorSpec of batch 1 per (name, shape, dtype). Other free sizes raise ConvertError."""
-    import tensorflow as tf
-
-    specs = []
-    for name, (_, shape, dtype) in zip(_clean_names(n for n, _, _ in inputs), inputs, strict=True):
-        dims = tf.TensorShape(shape)
-        sizes: list[int | None] = [None] if dims.rank is None else list(dims.as_list())
-        sizes = [1, *sizes[1:]] if sizes else []
-        if dims.rank is None or None in sizes:
-            raise ConvertError(
-                str(path),
-                found=f'input "{name}" has no fixed shape: {_shape(dims)}',
-                remedy="re-save the model with a fixed shape: keras.Input((height, width, channels))",
-            )
-        if tf.as_dtype(dtype) == tf.string:
-            raise ConvertError(
-                str(path),
-                found=f'input "{name}" takes strings, which no recipe, runner or comparison here can feed',
-                remedy="save the model without its text look-up, and feed it the indices",
-            )
-        specs.append(tf.TensorSpec(sizes, tf.as_dtype(dtype), name=name))
-    return tuple(specs)
-
-
-def _no_batch_of_one(path: Path, name: str, shape: Any) -> ConvertError:
-    return ConvertError(
-        str(path),
-        found=f'input "{name}" takes no batch of 1: its shape is {_shape(shape)}',
-        remedy="export the SavedModel with a first dimension of None or 1",
-    )
-
-
-def _shape(shape: Any) -> str:
-    return (
-        "unknown"
-        if shape.rank is None
-        else str(["?" if dim is None else dim for dim in shape]).replace("'", "")
-    )
-
-
-def _clean_names(names: Iterable[str]) -> list[str]:
-    """Returns the names as identifiers (what a signature can hold), each once."""
-    cleaned: list[str] = []
-    for name in names:
-        base = re.sub(r"\W", "_", name, flags=re.ASCII)
-        base = (
-            base if base[:1].isalpha() else f"tensor_{base.lstrip('_')}"
-        )  # TensorFlow renames "_x" and "1x"
-        number = sum(1 for other in cleaned if re.fullmatch(rf"{re.escape(base)}(_\d+)?", other))
-        cleaned.append(base if base not in cleaned else f"{base}_{number}")
-    return cleaned
 
 
 def _custom_objects(path: Path, keras: Any) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Lowers a loaded model to a float .tflite. Runs in the conversion child only: it imports TensorFlow."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from devicekit.convert.advice import unsupported
+from devicekit.convert.layers import Layers
 from devicekit.convert.load import Loaded
-from devicekit.errors import ConvertError
-
-# Ordinary ops that lack a builtin kernel only in half or double precision (measured, November 2026).
-_DENSE_OPS = frozenset({"BiasAdd", "Conv2D", "MatMul", "Relu", "DepthwiseConv2dNative", "FusedBatchNormV3"})
+from devicekit.convert.remedies.emit import all_ops
+from devicekit.errors import ConvertError, Unsupported
 
 
 def trace(loaded: Loaded) -> Any:
@@ -27,8 +28,13 @@ def trace(loaded: Loaded) -> Any:
         ) from error
 
 
-def to_tflite(loaded: Loaded, function: Any) -> bytes:
-    """Returns the float .tflite of a concrete function, with builtin ops alone and its signature kept.
+def to_tflite(
+    loaded: Loaded, function: Any, *, holds: Sequence[Any] = (), flex: bool = False, custom_ops: bool = False
+) -> bytes:
+    """Returns the float .tflite of a concrete function, with its signature kept.
+
+    Its ops are builtin ones, TensorFlow's own where `flex` is true and they must, and custom ones in place of
+    whatever is left where `custom_ops` is true. `holds` are variables besides those of `loaded`.
 
     A plain tf.Module holds the variables: with a Keras 3 model in its place the converter writes a model
     without weights, and with nothing no signature (measured, November 2026).
@@ -36,37 +42,24 @@ def to_tflite(loaded: Loaded, function: Any) -> bytes:
     import tensorflow as tf
 
     module = tf.Module()
-    module.holds = loaded.holds
+    module.holds = held(loaded.holds, holds, function)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    if flex:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    converter.allow_custom_ops = custom_ops
     try:
         return bytes(converter.convert())
     except MemoryError:
         raise
     except Exception as error:  # ConverterError, and whatever the MLIR passes raise
-        raise _convert_error(loaded, str(error), error) from error
+        raise _convert_error(loaded, function, str(error), error) from error
 
 
-def _convert_error(loaded: Loaded, text: str, error: Exception) -> ConvertError:
-    custom = _listed("Custom ops", text)
-    if custom:
-        return ConvertError(
-            str(loaded.path),
-            found=f"{_tf_names(custom)} {_have(custom)} no kernel in LiteRT, not even through Flex",
-            remedy="replace the layer that uses it; Python functions cannot run on a device",
-        )
-    flex = _listed("TF Select ops", text)
-    if _DENSE_OPS & set(flex):
-        return ConvertError(
-            str(loaded.path),
-            found=f"{_tf_names(flex)} {_have(flex)} no kernel for float16, bfloat16 or float64",
-            remedy='re-save it with the dtype policy "float32" and the same weights',
-        )
-    if flex:
-        return ConvertError(
-            str(loaded.path),
-            found=f"{_tf_names(flex)} {_have(flex)} no builtin kernel in LiteRT",
-            remedy="replace the layer that uses it, or move that step out of the model",
-        )
+def _convert_error(loaded: Loaded, function: Any, text: str, error: Exception) -> ConvertError:
+    types = [*_listed("Custom ops", text), *_listed("TF Select ops", text)]
+    if types:
+        ops = list(all_ops(function.graph))
+        return Unsupported(str(loaded.path), findings=unsupported(types, ops, Layers.of(loaded)))
     return ConvertError(
         str(loaded.path),
         found=f"the converter fails ({_summary(error)})",
@@ -80,16 +73,28 @@ def _listed(title: str, text: str) -> list[str]:
     return sorted({op.strip() for line in found for op in line.split(",")})
 
 
-def _tf_names(ops: list[str]) -> str:
-    return ", ".join(f"tf.{op}" for op in ops)
-
-
-def _have(ops: list[str]) -> str:
-    return "has" if len(ops) == 1 else "have"
-
-
 def _summary(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     telling = [line for line in lines if "error:" in line] or lines
     return f"{type(error).__name__}: {telling[0][:300]}"
+
+
+def held(owner: Any, more: Sequence[Any], function: Any) -> list[Any]:
+    """Returns the variables and tables, of those that `owner` tracks and `more`, that the function reads.
+
+    A table that a remedy replaced would bring the ops that fill it, which may have no builtin kernel.
+    """
+    import tensorflow as tf
+    from tensorflow.python.checkpoint.graph_view import ObjectGraphView
+
+    root = tf.Module()
+    root.owner, root.more = owner, list(more)
+    captured = {id(external) for external, _ in function.graph.captures}
+    tracked, _ = ObjectGraphView(root).breadth_first_traversal()
+    return [one for one in tracked if _handle_ids(one) & captured]
+
+
+def _handle_ids(trackable: Any) -> set[int]:
+    handles = (getattr(trackable, name, None) for name in ("handle", "resource_handle"))
+    return {id(handle) for handle in handles if handle is not None}

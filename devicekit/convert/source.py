@@ -5,9 +5,9 @@ Everything that loads the model happens in a child process (`convert.child`), wi
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from devicekit.cache import cached, key_of
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.convert.child import FLOAT_NAME, REFERENCE_NAME
 from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of, readable
+from devicekit.convert.remedies.remedy import Rewrite
 from devicekit.digest import sha256_file, sha256_tree
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 2
+CONVERT_VERSION = 3
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
@@ -34,7 +35,8 @@ class Source:
     `reference_path` is an .npz of what Keras gave: "in/NAME" and "out/NAME" by signature names, with a
     leading axis of samples; None for a .tflite. `max_difference` is what verify.Verified says of them; None
     for a .tflite, and where outputs are random. `seconds` is what this call took, `cached` whether nothing
-    was converted.
+    was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers: name -> class.
+    `unverified` says why the .tflite could not be compared with Keras, None where it was.
     """
 
     model: Path
@@ -48,6 +50,9 @@ class Source:
     cached: bool
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    layers: Mapping[str, str] = field(default_factory=dict)
+    unverified: str | None = None
 
 
 def convert_source(
@@ -55,6 +60,10 @@ def convert_source(
     *,
     trust: bool = False,
     custom_objects: Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rewrite: bool = True,
+    custom_ops: Sequence[str] = (),
+    flex: bool = False,
     timeout_s: float = 1800,
     memory_bytes: int | None = None,
 ) -> Source:
@@ -62,6 +71,9 @@ def convert_source(
 
     `trust` allows code in the file to run. `custom_objects` is a Python file that defines the model's own
     layers and functions; the cache sees changes in it and in the .py files beside it, in no other import.
+    `shapes` fixes inputs whose sizes the model leaves open: {"image": (1, 224, 224, 3)}. `rewrite` allows the
+    remedies of convert.remedies. `custom_ops` are TensorFlow ops that the device has kernels for; `flex` says
+    that it has TensorFlow's own. A model with either cannot be run here, and so is not verified.
     `timeout_s` bounds each phase, `memory_bytes` the child's private memory (None:
     three quarters of this machine's). Raises LoadError, UntrustedModel, ConvertError and UsageError.
     """
@@ -74,13 +86,21 @@ def convert_source(
     with readable(model):
         sha256 = sha256_tree(model)
     versions = {name: version(name) for name in _PACKAGES}
+    options = {
+        "shapes": {name: list(sizes) for name, sizes in (shapes or {}).items()},
+        "rewrite": rewrite,
+        "custom_ops": sorted(custom_ops),
+        "flex": flex,
+    }
     facts: dict[str, str | int | bool | None] = {
         "model": sha256,
         "trust": trust,
         "custom_objects": _sha256_of_code(custom_objects) if custom_objects else None,
         "convert_version": CONVERT_VERSION,
+        "options": json.dumps(options, sort_keys=True),
     }
     request = {
+        **options,
         "model": str(model),
         "trust": trust,
         "custom_objects": str(custom_objects) if custom_objects else None,
@@ -110,6 +130,9 @@ def convert_source(
         cached=was_there,
         versions=versions,
         notes=tuple(result["notes"]),
+        rewrites=tuple(Rewrite(**{**one, "layers": tuple(one["layers"])}) for one in result["rewrites"]),
+        layers=result["layers"],
+        unverified=result["unverified"],
     )
 
 

@@ -1,0 +1,19 @@
+"""The catalogue of remedies: rewrites of what does not convert into what does, each proven equal.
+
+One module per remedy; a new one is a module and a line of the table.
+"""
+
+# The name in reports and in --no-rewrite -> the remedy, in the order in which they are tried.
+REMEDIES = {
+    "random_layers": "devicekit.convert.remedies.random_layers:REMEDY",
+    "fused_lstm": "devicekit.convert.remedies.fused_lstm:REMEDY",
+    "loops": "devicekit.convert.remedies.loops:REMEDY",
+    "calls": "devicekit.convert.remedies.calls:REMEDY",
+    "fixed_sizes": "devicekit.convert.remedies.fixed_sizes:REMEDY",
+    "float16": "devicekit.convert.remedies.dtypes:FLOAT16",
+    "bfloat16": "devicekit.convert.remedies.dtypes:BFLOAT16",
+    "float64": "devicekit.convert.remedies.dtypes:FLOAT64",
+    "integer_lookup": "devicekit.convert.remedies.integer_lookup:REMEDY",
+    "separable_resize": "devicekit.convert.remedies.separable_resize:REMEDY",
+    "max_pool_3d": "devicekit.convert.remedies.max_pool_3d:REMEDY",
+}

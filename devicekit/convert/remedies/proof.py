@@ -1,0 +1,137 @@
+"""Proves that a rewritten model computes what the given one does: both run on random and edge inputs.
+
+Runs in the conversion child only: it imports TensorFlow.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from devicekit.convert.remedies.remedy import NotApplicable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Feed = Sequence["NDArray[Any]"]
+
+SEED = 2026
+RANDOM_FEEDS = 3
+# A difference counts against the output's largest value on the same inputs, or against this share of its
+# largest on any: where all that comes out is rounding, only rounding can differ.
+FLOOR = 1e-3
+# Ranges of floats that people feed: prepared images, standardised values, plain pixels.
+_FLOAT_RANGES = ((0.0, 1.0), (-3.0, 3.0), (0.0, 255.0))
+_INTEGERS = tuple(range(10))
+
+
+def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
+    """Returns max|rewritten - given| / max|given|, the worst of all outputs and inputs; inf: not the same.
+
+    `keys` are integers that matter to the model, such as those of its lookup tables. Raises NotApplicable
+    where the given model runs on none of the inputs.
+    """
+    import numpy as np
+
+    specs = given.structured_input_signature[0]
+    results = list(_both(given, rewritten, feeds(specs, keys)))
+    if not results:
+        raise NotApplicable("the model runs on no inputs that could be drawn")
+    largest: dict[str, float] = {}
+    for expected, _ in results:
+        for name, values in expected.items():
+            largest[name] = max(largest.get(name, 0.0), _size(values))
+    return max(
+        distance(values, actual[name], floor=FLOOR * largest[name]) if name in actual else np.inf
+        for expected, actual in results
+        for name, values in expected.items()
+    )
+
+
+def distance(expected: "NDArray[Any]", actual: "NDArray[Any]", *, floor: float) -> float:
+    """Returns max|actual - expected| over the larger of max|expected| and `floor`; inf where they are others.
+
+    What is not a float must be equal; what is not finite must be so in both.
+    """
+    import numpy as np
+
+    if expected.shape != actual.shape:
+        return np.inf
+    if expected.dtype.kind not in "fc" or actual.dtype.kind not in "fc":
+        return 0.0 if np.array_equal(expected, actual) else np.inf
+    finite = np.isfinite(expected)
+    if not np.array_equal(finite, np.isfinite(actual)):
+        return np.inf
+    wanted, found = (np.where(finite, values, 0).astype(np.complex128) for values in (expected, actual))
+    error = float(np.abs(found - wanted).max(initial=0.0))
+    return error / (max(_size(wanted), floor) or 1.0)
+
+
+def feeds(specs: Sequence[Any], keys: Sequence[int] = ()) -> Iterator[Feed]:
+    """Yields inputs for tf.TensorSpecs: random ones of several ranges, then zeros, ones and -1."""
+    import numpy as np
+
+    generator = np.random.default_rng(SEED)
+    for number in range(RANDOM_FEEDS):
+        low, high = _FLOAT_RANGES[number % len(_FLOAT_RANGES)]
+        yield [_drawn(generator, spec, low, high, keys) for spec in specs]
+    for value in (0, 1, -1):
+        yield [_filled(spec, value) for spec in specs]
+
+
+def _drawn(generator: Any, spec: Any, low: float, high: float, keys: Sequence[int]) -> "NDArray[Any]":
+    import numpy as np
+
+    shape, dtype = tuple(spec.shape), spec.dtype.as_numpy_dtype
+    if spec.dtype.is_floating:
+        return np.asarray(generator.uniform(low, high, shape)).astype(dtype)
+    if spec.dtype.is_complex:
+        return np.asarray(generator.normal(size=shape) + 1j * generator.normal(size=shape)).astype(dtype)
+    pool = np.array([*_INTEGERS, *keys][-1000:], np.int64)
+    return np.asarray(generator.choice(pool, shape)).astype(dtype)
+
+
+def _filled(spec: Any, value: int) -> "NDArray[Any]":
+    import numpy as np
+
+    dtype = spec.dtype.as_numpy_dtype
+    is_signed = spec.dtype.is_floating or spec.dtype.is_complex or np.issubdtype(dtype, np.signedinteger)
+    return np.full(tuple(spec.shape), value if is_signed else abs(value), dtype)
+
+
+def _both(
+    given: Any, rewritten: Any, inputs: Iterator[Feed]
+) -> Iterator[tuple[Mapping[str, "NDArray[Any]"], Mapping[str, "NDArray[Any]"]]]:
+    """Yields the outputs of both, without inputs that the given model refuses (an index out of range)."""
+    import tensorflow as tf
+
+    for feed in inputs:
+        try:
+            expected = _run(given, feed)
+        except tf.errors.InvalidArgumentError:
+            continue
+        yield expected, _run(rewritten, feed)
+
+
+def _run(function: Any, feed: Feed) -> dict[str, "NDArray[Any]"]:
+    import tensorflow as tf
+
+    specs = function.structured_input_signature[0]
+    tensors = [
+        tf.constant(value.astype(spec.dtype.as_numpy_dtype)) for value, spec in zip(feed, specs, strict=True)
+    ]
+    return {name: _wide(value.numpy()) for name, value in function(*tensors).items()}
+
+
+def _wide(values: Any) -> "NDArray[Any]":
+    """Returns half precision as float32: numpy knows no bfloat16."""
+    import numpy as np
+
+    array = np.asarray(values)
+    return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array
+
+
+def _size(values: "NDArray[Any]") -> float:
+    import numpy as np
+
+    if values.dtype.kind not in "fc" or not values.size:
+        return 0.0
+    return float(np.abs(np.where(np.isfinite(values), values, 0)).max(initial=0.0))

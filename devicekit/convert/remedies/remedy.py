@@ -1,0 +1,84 @@
+"""Remedy: a rewrite of a model that the converter, a runtime or a recipe cannot take, into one that it can.
+
+A remedy works on what it needs: on Keras layers (`layer_call`), on the ops of the traced graph (`rules`), or
+on its borders (`split`). Whatever it does, the rewritten model must compute the same: see `proof`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devicekit.convert.remedies.emit import Emitter
+
+# Rewritten and given model agree within this share of the largest output, on random and edge inputs.
+MAX_DIFFERENCE = 1e-4
+# Where a remedy computes in float32 what was half precision: rounding adds up over the layers. Seen on small
+# models: 1 to 3 steps of the half type (November 2026).
+ROUNDING_STEPS = 16
+HALF = ROUNDING_STEPS * 2.0**-10  # float16 has 10 bits behind the point
+
+# Takes an op of the traced graph, its inputs (tensors, or what another rule of the remedy gave for them) and
+# the emitter; returns the values in place of its outputs, None where it is not concerned.
+Rule = Callable[[Any, Sequence[Any], "Emitter"], Sequence[Any] | None]
+
+
+class OwnCall:
+    """A Keras layer's own call, for a remedy that falls back on it: then the layer is not concerned.
+
+    `call` is the same without taking note.
+    """
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+        self.was_called = False
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.was_called = True
+        return self.call(*arguments, **named)
+
+
+class NotApplicable(Exception):
+    """A remedy does not suit this model: why, in words for the user."""
+
+
+def _any_op(ops: Sequence[Any]) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One entry of the catalogue.
+
+    `name` is what reports call it, `does` says in words what becomes of what. `rules` maps TensorFlow op
+    types to rules; "*" stands for every op. They are tried where the graph has an op of theirs and
+    `recognises(ops)` holds. `layer_call` takes a Keras layer and its own `call`, and returns the function to
+    call in its place, None where it is not concerned. `max_difference` is larger only where rounding
+    is what the remedy changes: its module says why. `input_spec` gives an input's tf.TensorSpec in place of
+    its own.
+    """
+
+    name: str
+    does: str
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    recognises: Callable[[Sequence[Any]], bool] = _any_op
+    layer_call: Callable[[Any, OwnCall], Callable[..., Any] | None] | None = None
+    max_difference: float = MAX_DIFFERENCE
+    input_spec: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One remedy as it was applied. `layers` are the Keras layers concerned, "" where none is known.
+
+    `difference` is max|rewritten - given| / max|given| over the outputs, on random and edge inputs; None
+    where the given model's outputs are not finite alike.
+    """
+
+    remedy: str
+    does: str
+    layers: tuple[str, ...]
+    difference: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
