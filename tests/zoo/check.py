@@ -24,21 +24,33 @@ COMPUTING = (
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 
-def recorded(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns inputs and Keras' outputs of an .npz of build.py, by the names that a .tflite can have."""
+def recorded(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Returns inputs, Keras' outputs, and those in half precision, by the names that a .tflite can have.
+
+    From an .npz of build.py.
+    """
     with np.load(path) as file:
         arrays = {re.sub(r"[^\w/]", "_", key): file[key] for key in file.files}
-    sides = [{k[len(side) :]: v for k, v in arrays.items() if k.startswith(side)} for side in ("in/", "out/")]
-    return sides[0], sides[1]
+    inputs, outputs, halves = (
+        {key.removeprefix(side): values for key, values in arrays.items() if key.startswith(side)}
+        for side in ("in/", "out/", "half/")
+    )
+    return inputs, outputs, halves
 
 
 def examine(
-    tflite: Path, inputs: Arrays, expected: Arrays, *, recipe: str, cosine: float | None
+    tflite: Path,
+    inputs: Arrays,
+    expected: Arrays,
+    *,
+    recipe: str,
+    cosine: float | None = None,
+    limit: float = MAX_DIFFERENCE,
 ) -> dict[str, Any]:
     """Returns {"problems", "difference", "cosine"} of a file that the kit calls good.
 
-    `difference` is max|actual - expected| / max|expected|, the worst of the outputs; `cosine` in the
-    arguments is the kit's own.
+    `difference` is max|actual - expected| / max|expected|, the worst of the outputs, and may be `limit` for
+    float32. `cosine` in the arguments is the kit's own.
     """
     graph = read_graph(tflite)
     problems = [*foreign(graph), *unquantized(graph, recipe)]
@@ -52,7 +64,7 @@ def examine(
         return {"problems": problems or ["outputs are missing"], "difference": None, "cosine": None}
     difference = max((apart(*pair) for pair in pairs.values()), default=0.0)
     own = min((alike(*pair) for pair in pairs.values()), default=1.0)
-    if recipe == "float32" and not difference <= MAX_DIFFERENCE:
+    if recipe == "float32" and not difference <= limit:
         problems.append(f"differs from Keras by {difference:.2g}")
     if cosine is not None and not own >= cosine - COSINE_TOLERANCE:
         problems.append(f"cosine {own:.3f}, the kit says {cosine:.3f}")

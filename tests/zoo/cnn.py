@@ -32,7 +32,7 @@ def cnn(keras, layers):
 
 def mobilenet_v1(keras, layers):
     image = x = layers.Input((16, 16, 3), name="image")
-    for width, stride in ((8, 2), (12, 1), (16, 2)):
+    for width, stride in ((8, 2), (16, 2)):
         x = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(x)
         x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
         x = layers.Conv2D(width, 1, use_bias=False)(x)

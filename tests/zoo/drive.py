@@ -58,7 +58,7 @@ class BriefDevice:
 
 def drive(model: Path, out: Path, entry: Entry, layers: Sequence[str]) -> dict[str, Any]:
     """Returns what the kit did with a file: the outcome, its recipes, and every silent failure."""
-    inputs, expected = check.recorded(Path(f"{model}.npz"))
+    inputs, expected, halves = check.recorded(Path(f"{model}.npz"))
     expected = {name: values for name, values in expected.items() if name not in entry.random_outputs}
     folder = out / f"{model.name}.out"
     device = BriefDevice()
@@ -81,11 +81,16 @@ def drive(model: Path, out: Path, entry: Entry, layers: Sequence[str]) -> dict[s
     result = {
         "outcome": "converted",
         "kit_difference": deployment.source.max_difference,
+        "rewrites": [rewrite.remedy for rewrite in deployment.source.rewrites],
         "notes": list(deployment.source.notes),
         "steps": dict(deployment.seconds),
         "seconds": time.monotonic() - start,
         "recipes": {c.recipe: judged(c, inputs, expected) for c in deployment.candidates},
     }
+    if halves and result["recipes"].get("float32", {}).get("status") == "good":
+        [chosen] = [c for c in deployment.candidates if c.recipe == "float32"]
+        found = check.examine(chosen.path, inputs, halves, recipe="float32", limit=entry.rounding)
+        result["recipes"]["float32"]["problems"] += found["problems"]
     shutil.rmtree(folder)
     if deployment.error:
         result |= {"outcome": "refused", **told(deployment.error, layers)}
@@ -124,6 +129,7 @@ def judged(candidate: Any, inputs: check.Arrays, expected: check.Arrays) -> dict
 def told(error: DevicekitError, layers: Sequence[str]) -> dict[str, Any]:
     """Returns the error as the user reads it, and the layer that it names; None where it names none."""
     named = [name for name in layers if re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w.])", error.message)]
+    named += [finding.layer for finding in getattr(error, "findings", ()) if finding.layer]
     return {
         "kind": error.kind,
         "message": error.message,

@@ -3,7 +3,7 @@
 from tests.zoo import custom
 
 
-def _small_cnn(keras, layers):
+def small_cnn(keras, layers):
     image = layers.Input((12, 12, 3), name="image")
     x = layers.Conv2D(8, 3, activation="relu")(image)
     x = layers.BatchNormalization()(layers.DepthwiseConv2D(3)(x))
@@ -12,31 +12,31 @@ def _small_cnn(keras, layers):
     return keras.Model(image, layers.Activation("softmax", dtype="float32", name="classes")(x))
 
 
-def _with_policy(keras, layers, policy):
+def small_lstm(keras, layers):
+    series = layers.Input((8, 4), name="series")
+    x = layers.LayerNormalization()(layers.LSTM(8, return_sequences=True)(series))
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(series, layers.Dense(3, dtype="float32", name="y")(x))
+
+
+def _with_policy(policy, build, keras):
     keras.mixed_precision.set_global_policy(policy)
     try:
-        return _small_cnn(keras, layers)
+        return build(keras, keras.layers)
     finally:
         keras.mixed_precision.set_global_policy("float32")
 
 
 def mixed_float16(keras, layers):
-    return _with_policy(keras, layers, "mixed_float16")
+    return _with_policy("mixed_float16", small_cnn, keras)
 
 
 def mixed_bfloat16(keras, layers):
-    return _with_policy(keras, layers, "mixed_bfloat16")
+    return _with_policy("mixed_bfloat16", small_cnn, keras)
 
 
 def float16_lstm(keras, layers):
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        series = layers.Input((8, 4), name="series")
-        x = layers.LayerNormalization()(layers.LSTM(8, return_sequences=True)(series))
-        x = layers.GlobalAveragePooling1D()(x)
-        return keras.Model(series, layers.Dense(3, dtype="float32", name="y")(x))
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
+    return _with_policy("mixed_float16", small_lstm, keras)
 
 
 def float64(keras, layers):

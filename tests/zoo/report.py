@@ -28,8 +28,9 @@ recipe says, and as close as the kit says.
 {totals}
 
 How to read a row: the difference between Keras and the float32 .tflite, the cosine of int8 (else that of
-dynamic_int8), then the recipes that cannot be had, and what the kit changed in the model. ✗ is a model
-that does not convert; the reasons stand below. Recipes: {recipes}.
+dynamic_int8), then the recipes that cannot be had, and the remedies that the kit applied. ✗ is a model that
+does not convert; the reasons stand below. Half precision is compared with the same weights in float32.
+Recipes: {recipes}.
 
 | architecture | what it is | .h5 | .keras |
 |---|---|---|---|
@@ -65,7 +66,7 @@ def outcomes(results: Results) -> dict[str, dict[str, Any]]:
 
 def outcome(result: Results) -> dict[str, Any]:
     if result["outcome"] == "converted":
-        return {"outcome": "converted", "recipes": good_recipes(result)}
+        return {"outcome": "converted", "recipes": good_recipes(result), "rewrites": result["rewrites"]}
     if result["outcome"] == "refused":
         said = {key: result[key] for key in ("kind", "layer", "remedy")}
         return {"outcome": "refused", **said, "reason": without_path(result["message"])}
@@ -150,7 +151,8 @@ def _cell(results: Results, name: str, suffix: str, no_file: str) -> str:
     missing = [recipe for recipe in RECIPES if recipe not in good_recipes(result)]
     if missing:
         words.append(f"no {', '.join(missing)}")
-    words += [_short(note) for note in result["notes"]]
+    if result["rewrites"]:
+        words.append(f"*{', '.join(result['rewrites'])}*")
     return "; ".join(words).replace("|", "\\|")
 
 
@@ -186,10 +188,6 @@ def _each(files: Sequence[str]) -> Iterator[str]:
     for name in dict.fromkeys(file.rpartition(".")[0] for file in files):
         mine = [file for file in files if file.rpartition(".")[0] == name]
         yield from [name] if mine == files_of(name) else mine
-
-
-def _short(note: str) -> str:
-    return note if len(note) <= 120 else note[:117] + "…"
 
 
 def _size(difference: float) -> str:

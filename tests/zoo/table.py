@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 Range = tuple[float, float] | tuple[str, ...]
 
 WORDS = ("the", "cat", "dog", "sat", "on", "a", "mat", "red", "bird", "flew")
+# Sixteen rounding steps of a half type (10 and 7 bits behind the point).
+FLOAT16, BFLOAT16 = 16 * 2.0**-10, 16 * 2.0**-7
 AUDIO: Mapping[str, Range] = {"signal": (-1, 1)}
 
 
@@ -18,7 +20,8 @@ class Entry:
     it does not. `shapes` fixes free sizes (with the batch of 1). `custom` and `trust` are whether the kit
     gets `--custom-objects custom.py` and `--trust`. `no_h5` and `no_keras` are why there is no such file.
     `random_outputs` are compared with nothing. `refused` names the layer of a model that no device can run:
-    the kit must refuse it and say so.
+    the kit must refuse it and say so. `twin` builds the same in float32 for a model in half precision, whose
+    own outputs may be `rounding` away from that.
     """
 
     build: str
@@ -32,6 +35,8 @@ class Entry:
     no_keras: str = ""
     random_outputs: tuple[str, ...] = ()
     refused: str = ""
+    twin: str = ""
+    rounding: float = 0.0
 
 
 def _rnn(build: str, what: str, **options: object) -> Entry:
@@ -190,9 +195,19 @@ ZOO: Mapping[str, Entry] = {
     "center_crop": Entry("preprocessing:center_crop", "CenterCrop"),
     "augmentation": Entry("preprocessing:augmentation", "six Random* layers, noise"),
     # numeric.py
-    "mixed_float16": Entry("numeric:mixed_float16", "mixed_float16 policy"),
-    "mixed_bfloat16": Entry("numeric:mixed_bfloat16", "mixed_bfloat16 policy"),
-    "float16_lstm": Entry("numeric:float16_lstm", "LSTM, mixed_float16 policy", is_recurrent=True),
+    "mixed_float16": Entry(
+        "numeric:mixed_float16", "mixed_float16 policy", twin="numeric:small_cnn", rounding=FLOAT16
+    ),
+    "mixed_bfloat16": Entry(
+        "numeric:mixed_bfloat16", "mixed_bfloat16 policy", twin="numeric:small_cnn", rounding=BFLOAT16
+    ),
+    "float16_lstm": Entry(
+        "numeric:float16_lstm",
+        "LSTM, mixed_float16 policy",
+        is_recurrent=True,
+        twin="numeric:small_lstm",
+        rounding=FLOAT16,
+    ),
     "float64": Entry("numeric:float64", "float64 throughout"),
     "activations": Entry("numeric:activations", "nine activations"),
     "gelu_erf": Entry("numeric:gelu_erf", "GELU spelled with erf", custom=True),
