@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit import fit, output, progress
 from devicekit.check.finding import Finding
+from devicekit.check.model import refuse_unlisted
 from devicekit.deployment import Conversion, Deployment, model_name
 from devicekit.errors import (
     ConvertError,
@@ -20,9 +21,11 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.fit import Candidate, Prefer
+from devicekit.graph.layers import Layers
 from devicekit.measurement import Measurement, Plan, pooled
 
 if TYPE_CHECKING:
+    from devicekit.convert.source import Source
     from devicekit.device.seam import Device
     from devicekit.profile.schema import Profile
     from devicekit.quantize.build import BuildResult, DataSummary
@@ -68,7 +71,6 @@ def deploy(
     from devicekit.convert.source import convert_source
     from devicekit.device.connect import connect, transport_of
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.build import build
     from devicekit.runner.limits import plan_for
 
     model = Path(model)
@@ -77,6 +79,7 @@ def deploy(
     if isinstance(device, str):
         transport_of(device)  # a wrong address is said before the long work
     steps = _Steps()
+    refuse_unlisted(custom_ops, target)
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
             source = convert_source(
@@ -90,8 +93,8 @@ def deploy(
                 **limits,
             )
         with steps("quantize"):
-            built = build(
-                source.float_path,
+            built = _built(
+                source,
                 target.recipes.try_,
                 data=data,
                 eval_function=eval_function,
@@ -99,7 +102,7 @@ def deploy(
                 **limits,
             )
         _refuse_quantized(model, recipes, built)
-        candidates = fit.screen(target, built.candidates)
+        candidates = fit.screen(target, built.candidates, Layers(source.layers))
         plan = plan_for(target, threads=threads, timeout_s=timeout_s)
         with steps("measure"), connect(target, device) as board:
             facts = board.describe()
@@ -151,7 +154,6 @@ def convert(
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.build import build
     from devicekit.quantize.recipes import known_recipe
 
     model = Path(model)
@@ -161,6 +163,7 @@ def convert(
     path = Path(path or f"{model_name(model)}.{target.name if target else recipes[0]}.tflite")
     if path.suffix in _SOURCE_SUFFIXES or path.resolve() == model.resolve():
         raise UsageError(f"-o {path} would replace a model with a .tflite", remedy="name a new .tflite file")
+    refuse_unlisted(custom_ops, target)
     limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path, overwrite=overwrite) as place:
         source = convert_source(
@@ -173,8 +176,8 @@ def convert(
             flex=bool(target and target.ops.flex),
             **limits,
         )
-        built = build(
-            source.float_path,
+        built = _built(
+            source,
             recipes,
             data=data,
             eval_function=eval_function,
@@ -183,7 +186,8 @@ def convert(
         )
         _refuse_quantized(model, (recipe,) if recipe else (), built)
         candidates = fit.choose(
-            fit.screen(target, built.candidates), target.recipes.prefer if target else "size"
+            fit.screen(target, built.candidates, Layers(source.layers)),
+            target.recipes.prefer if target else "size",
         )
         return output.file_conversion(
             Conversion(
@@ -260,6 +264,15 @@ def customized(
             f'cannot prefer "{target.recipes.prefer}"', remedy=f"choose from: {', '.join(fit.PREFERENCES)}"
         )
     return target
+
+
+def _built(source: "Source", recipes: Sequence[str], *, out_dir: Path, **options: Any) -> "BuildResult":
+    """Returns what the recipes make of the float model; where nothing here runs that, it alone."""
+    from devicekit.quantize.build import build, unverified
+
+    if source.unverified:
+        return unverified(source.float_path, source.unverified, out_dir=out_dir)
+    return build(source.float_path, recipes, out_dir=out_dir, **options)
 
 
 def _refuse_quantized(model: Path, recipes: Sequence[str], built: "BuildResult") -> None:

@@ -88,6 +88,8 @@ class Conversion:
                 "parameters": source.parameters,
                 "max_difference": source.max_difference,
                 "notes": list(source.notes),
+                "rewrites": [rewrite.to_json() for rewrite in source.rewrites],
+                "unverified": source.unverified,
             },
             "profile": None if profile is None else {"name": profile.name, "sha256": profile.sha256},
             "chosen": None

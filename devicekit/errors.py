@@ -142,8 +142,16 @@ class Unsupported(ConvertError):
 
     def __init__(self, path: str, *, findings: "Sequence[Finding]") -> None:
         self.findings = tuple(findings)
-        where = [f"layer {one.layer}: {one.detail}" if one.layer else one.detail for one in findings]
-        super().__init__(path, found="; ".join(where), remedy=findings[0].remedy)
+        lines = [f"layer {one.layer}: {one.detail}" if one.layer else one.detail for one in findings]
+        if len(findings) == 1:
+            super().__init__(path, found=lines[0], remedy=findings[0].remedy)
+            return
+        advice = [f"{line}\n    → {one.remedy}" for line, one in zip(lines, findings, strict=True)]
+        super().__init__(
+            path,
+            found=f"{len(findings)} problems\n  " + "\n  ".join(advice),
+            remedy="change these layers; where the device's runtime has Flex, set ops.flex in its profile",
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {**super().to_json(), "path": self.path, "findings": [one.to_json() for one in self.findings]}

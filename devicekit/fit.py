@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.check.finding import Finding
+from devicekit.graph.layers import NO_LAYERS, Layers, with_layers
 from devicekit.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -55,15 +56,17 @@ class Candidate:
         }
 
 
-def screen(profile: "Profile | None", built: Iterable["Built"]) -> list[Candidate]:
+def screen(
+    profile: "Profile | None", built: Iterable["Built"], layers: Layers = NO_LAYERS
+) -> list[Candidate]:
     """Returns every built file as a candidate, "rejected" where it breaks a rule or a threshold.
 
-    Without a profile there are no rules: whatever was built fits.
+    Without a profile there are no rules: whatever was built fits. `layers` name the Keras layers in findings.
     """
-    return [_screen_one(profile, one) for one in built]
+    return [_screen_one(profile, one, layers) for one in built]
 
 
-def _screen_one(profile: "Profile | None", built: "Built") -> Candidate:
+def _screen_one(profile: "Profile | None", built: "Built", layers: Layers) -> Candidate:
     from devicekit.check.rules import check_graph
     from devicekit.graph.read import read_graph
     from devicekit.quantize.recipes import RECIPES, needs_calibration
@@ -72,7 +75,7 @@ def _screen_one(profile: "Profile | None", built: "Built") -> Candidate:
     findings = list(built.findings)
     if profile is not None and built.path is not None and not findings:
         findings = [
-            *check_graph(profile, read_graph(built.path)),
+            *check_graph(profile, with_layers(read_graph(built.path), layers)),
             *quality_findings(profile, built.fidelity, is_calibrated=is_calibrated),
         ]
     status: Status = "failed" if built.path is None else "rejected" if findings else "fits"

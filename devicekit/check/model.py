@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.check.finding import Finding
 from devicekit.check.rules import check_graph
+from devicekit.errors import Unsupported, UsageError
+from devicekit.graph.layers import Layers, with_layers
 
 if TYPE_CHECKING:
+    from devicekit.convert.remedies.remedy import Rewrite
     from devicekit.profile.schema import Profile
 
 # JSON schema history: 1, the first version.
@@ -17,12 +20,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class CheckResult:
-    """`model` is the file as it was named, `profile` the profile's name."""
+    """`model` is the file as it was named, `profile` the profile's name.
+
+    `rewrites` are the remedies without which it would not convert. `unverified` says why it could not be
+    compared with Keras, None where it was.
+    """
 
     profile: str
     model: str
     ok: bool
     findings: tuple[Finding, ...]
+    rewrites: "tuple[Rewrite, ...]" = ()
+    unverified: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -31,6 +40,8 @@ class CheckResult:
             "model": self.model,
             "ok": self.ok,
             "findings": [finding.to_json() for finding in self.findings],
+            "rewrites": [rewrite.to_json() for rewrite in self.rewrites],
+            "unverified": self.unverified,
         }
 
 
@@ -47,7 +58,8 @@ def check_model(
 ) -> CheckResult:
     """Returns what keeps `model` from fitting `profile`. A Keras model is checked as its float .tflite.
 
-    Raises ProfileError, LoadError, ConvertError and UntrustedModel.
+    Ops that do not convert are findings, by Keras layer. Raises ProfileError, UsageError, LoadError,
+    ConvertError and UntrustedModel.
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
@@ -55,15 +67,32 @@ def check_model(
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     own = Path(custom_objects) if custom_objects else None
-    source = convert_source(
-        Path(model),
-        trust=trust,
-        custom_objects=own,
-        shapes=shapes,
-        rewrite=rewrite,
-        custom_ops=custom_ops,
-        flex=target.ops.flex,
-        timeout_s=timeout_s,
-    )
-    findings = check_graph(target, read_graph(source.float_path))
-    return CheckResult(target.name, str(model), not findings, tuple(findings))
+    refuse_unlisted(custom_ops, target)
+    try:
+        source = convert_source(
+            Path(model),
+            trust=trust,
+            custom_objects=own,
+            shapes=shapes,
+            rewrite=rewrite,
+            custom_ops=custom_ops,
+            flex=target.ops.flex,
+            timeout_s=timeout_s,
+        )
+    except Unsupported as error:
+        return CheckResult(target.name, str(model), False, error.findings)
+    graph = with_layers(read_graph(source.float_path), Layers(source.layers))
+    findings = tuple(check_graph(target, graph))
+    return CheckResult(target.name, str(model), not findings, findings, source.rewrites, source.unverified)
+
+
+def refuse_unlisted(custom_ops: Sequence[str], profile: "Profile | None") -> None:
+    """Raises UsageError where an op is to be left to the device whose runtime does not list it."""
+    listed = profile.ops.custom if profile else ()
+    for name in custom_ops:
+        if name not in listed:
+            where = f"{profile.name}'s ops.custom" if profile else "a profile"
+            raise UsageError(
+                f"--custom-op {name}: {where} does not list it",
+                remedy=f'register its kernel in the device\'s runtime, and write ops.custom = ["{name}"]',
+            )

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from devicekit.check.equivalents import INSTEAD
 from devicekit.check.finding import Finding
 from devicekit.check.op_versions import LITERT, TFLITE, Releases
 from devicekit.graph.arena import Kernels, must_have_bound, plan_arena
+from devicekit.graph.layers import layers_of
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.plugins import resolve
 
@@ -90,9 +92,14 @@ def ops_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     allow, deny = profile.ops.allow, profile.ops.deny or ()
     for name, ops in _by_label(graph).items():
         if name in deny:
-            yield Finding("op", f"{name} is in ops.deny{_times(ops)}", remedy=_REPLACE, op=_where(ops))
+            yield _unsupported(name, ops, "is in ops.deny")
         elif allow is not None and name not in allow and not ops[0].custom_code:
-            yield Finding("op", f"{name} is not in ops.allow{_times(ops)}", remedy=_REPLACE, op=_where(ops))
+            yield _unsupported(name, ops, "is not in ops.allow")
+
+
+def _unsupported(name: str, ops: list[Op], why: str) -> Finding:
+    remedy = INSTEAD.get(name, _REPLACE)
+    return Finding("op", f"{name} {why}{_times(ops)}", remedy, op=_where(ops), layer=layers_of(ops))
 
 
 def flex_is_there(profile: "Profile", graph: Graph) -> Iterator[Finding]:
@@ -104,6 +111,7 @@ def flex_is_there(profile: "Profile", graph: Graph) -> Iterator[Finding]:
                 f"{name} needs TensorFlow's own kernels on the device, ops.flex is false{_times(ops)}",
                 remedy=_REPLACE,
                 op=_where(ops),
+                layer=layers_of(ops),
             )
 
 
@@ -116,6 +124,7 @@ def custom_ops_are_registered(profile: "Profile", graph: Graph) -> Iterator[Find
                 f"{name} is no operator of the runtime and not in ops.custom{_times(ops)}",
                 remedy="register it in the device's runtime and add it to ops.custom",
                 op=_where(ops),
+                layer=layers_of(ops),
             )
 
 
@@ -138,6 +147,7 @@ def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
             f"{name} computes on {found}, ops.dtypes is {', '.join(allowed)}{_times(ops)}",
             remedy="choose a recipe of these dtypes: `devicekit deploy` tries them all",
             op=_where(ops),
+            layer=layers_of(ops),
         )
 
 
@@ -161,6 +171,7 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
             f"{name} version {number} {needs}, {here}{_times(ops)}",
             remedy=f"update the device's runtime to {title} {first} or newer" if first else _REPLACE,
             op=_where(ops),
+            layer=layers_of(ops),
         )
     stamp = graph.min_runtime_version
     # The stamp counts in TensorFlow releases, so it says nothing about LiteRT's.

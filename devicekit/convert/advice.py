@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from devicekit.check.finding import Finding
-from devicekit.convert.layers import Layers
+from devicekit.graph.layers import Layers
 
 _LINEAR_ALGEBRA = "solve it outside the model, or learn the result with a Dense layer: costs retraining"
 _SPECIAL = "fit a polynomial or a small lookup by linear interpolation: costs accuracy outside its range"

@@ -37,8 +37,7 @@ def _convert(
     import numpy as np
 
     from devicekit.convert.inputs import refuse_strings
-    from devicekit.convert.layers import Layers
-    from devicekit.convert.load import load
+    from devicekit.convert.load import layers_in, load
     from devicekit.convert.lower import trace
     from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
@@ -70,7 +69,7 @@ def _convert(
             "max_difference": verified.max_difference,
             "notes": [*loaded.notes, *model.notes, *verified.notes],
             "rewrites": [one.to_json() for one in model.rewrites],
-            "layers": dict(Layers.of(loaded).classes),
+            "layers": dict(layers_in(loaded).classes),
             "unverified": unverified,
         }
     }

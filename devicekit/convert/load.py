@@ -19,6 +19,7 @@ from devicekit.convert.container import Header
 from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
 from devicekit.convert.trust import foreign_names
 from devicekit.errors import ConvertError, LoadError, UsageError
+from devicekit.graph.layers import Layers
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Loaded:
     parameters: int | None
     layers: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def layers_in(loaded: Loaded) -> Layers:
+    """Returns the names of a loaded model's layers."""
+    return Layers({layer.name: type(layer).__name__ for layer in loaded.layers})
 
 
 def load(

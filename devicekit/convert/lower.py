@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from devicekit.convert.advice import unsupported
-from devicekit.convert.layers import Layers
-from devicekit.convert.load import Loaded
+from devicekit.convert.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops
 from devicekit.errors import ConvertError, Unsupported
 
@@ -59,7 +58,7 @@ def _convert_error(loaded: Loaded, function: Any, text: str, error: Exception) -
     types = [*_listed("Custom ops", text), *_listed("TF Select ops", text)]
     if types:
         ops = list(all_ops(function.graph))
-        return Unsupported(str(loaded.path), findings=unsupported(types, ops, Layers.of(loaded)))
+        return Unsupported(str(loaded.path), findings=unsupported(types, ops, layers_in(loaded)))
     return ConvertError(
         str(loaded.path),
         found=f"the converter fails ({_summary(error)})",

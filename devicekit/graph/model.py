@@ -83,7 +83,8 @@ class Tensor:
 class Op:
     """One operator. `name` is the schema's ("CONV_2D"); a custom op is "CUSTOM" with its `custom_code`.
 
-    Missing optional inputs are -1 in `inputs`. `options` holds the builtin options by their schema names
+    `layer` is the Keras layer that it comes from, where that is known (graph.layers). Missing optional inputs
+    are -1 in `inputs`. `options` holds the builtin options by their schema names
     (stride_w, …), as far as they are needed: MACs, arena plan, subgraph references.
     """
 
@@ -93,6 +94,7 @@ class Op:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     custom_code: str | None = None
+    layer: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

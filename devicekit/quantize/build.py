@@ -1,5 +1,6 @@
 """Builds recipes from one float .tflite: files, proof, fidelity. The work happens in a child process."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from devicekit import progress
 from devicekit.check.finding import Finding
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
+from devicekit.digest import sha256_file
 from devicekit.errors import DevicekitError, LoadError, UsageError
 from devicekit.quantize.fidelity import Fidelity
 from devicekit.quantize.recipes import RECIPES, known_recipe
@@ -111,6 +113,21 @@ def build(
             run.fail(failure, float_path)
     assert run.data
     return BuildResult(tuple(run.built), run.data)
+
+
+def unverified(float_path: Path, why: str, *, out_dir: Path) -> BuildResult:
+    """Returns the float model as the only candidate: nothing here can run it, so nothing was compared."""
+    path = out_dir / "float32.tflite"
+    shutil.copyfile(float_path, path)
+    built = Built(
+        recipe="float32",
+        path=path,
+        size_bytes=path.stat().st_size,
+        sha256=sha256_file(path),
+        fidelity=None,
+        notes=(f"not verified: {why}",),
+    )
+    return BuildResult((built,), DataSummary("no inputs", 0, 0, is_random=False, has_labels=False, notes=()))
 
 
 class _Run:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from devicekit.convert.layers import Layers
-from devicekit.convert.load import Loaded
+from devicekit.convert.load import Loaded, layers_in
 from devicekit.convert.remedies import REMEDIES
 from devicekit.convert.remedies.emit import all_ops, emitted
 from devicekit.convert.remedies.proof import difference
 from devicekit.convert.remedies.remedy import HALF, MAX_DIFFERENCE, NotApplicable, OwnCall, Remedy, Rewrite
+from devicekit.graph.layers import Layers
 from devicekit.plugins import resolve
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def rewritten(
     Remedies of layers come first, as they trace the model anew (`trace`); remedies of ops follow.
     """
     remedies: list[Remedy] = [resolve(target) for target in table.values()]
-    layers = Layers.of(loaded)
+    layers = layers_in(loaded)
     done = Rewritten(function, function)
     for remedy in (one for one in remedies if one.layer_call):
         done = _on_layers(done, remedy, loaded, trace)

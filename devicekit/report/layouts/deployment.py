@@ -8,6 +8,7 @@ from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
+    from devicekit.convert.remedies.remedy import Rewrite
     from devicekit.deployment import Conversion, Deployment
     from devicekit.graph.model import Tensor
     from devicekit.profile.schema import Profile
@@ -99,9 +100,32 @@ def _step_rows(conversion: "Conversion", seconds: "Any") -> list[tuple[str, str]
         origin = ", cached" if source.cached else ""
         took = _took(seconds, "convert")
         rows.append(("convert", f"float32 .tflite, {size}, equal to {what} ({difference}){origin}{took}"))
+    elif source.unverified:
+        size = fmt.size(conversion.graph.size_bytes)
+        rows.append(
+            ("convert", f"float32 .tflite, {size}, not compared with Keras{_took(seconds, 'convert')}")
+        )
+    rows += rewrite_rows(source.rewrites)
     built = fmt.plural(len(conversion.candidates), "recipe")
     rows.append(("quantize", f"{built} on {escape(_data(data))}{_took(seconds, 'quantize')}"))
     return rows
+
+
+def rewrite_rows(rewrites: "Sequence[Rewrite]") -> list[tuple[str, str]]:
+    """Returns a row per remedy that was applied: what, where, and how far outputs moved."""
+    return [("rewrite", escape(f"{one.does}{_where(one)} ({_moved(one)})")) for one in rewrites]
+
+
+def _where(rewrite: "Rewrite") -> str:
+    shown = ", ".join(rewrite.layers[:3])
+    more = f" and {len(rewrite.layers) - 3} more" if len(rewrite.layers) > 3 else ""
+    return f": {shown}{more}" if shown else ""
+
+
+def _moved(rewrite: "Rewrite") -> str:
+    if rewrite.difference is None:
+        return "the given model is random"
+    return f"difference {rewrite.difference:.0e}" if rewrite.difference else "no difference"
 
 
 def _data(data: Any) -> str:

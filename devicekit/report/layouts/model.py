@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from devicekit.report import format as fmt
+from devicekit.report.layouts.deployment import rewrite_rows
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def check_lines(result: "CheckResult") -> Iterator[Any]:
     """Yields the verdict, and every finding with its remedy."""
     if result.ok:
         yield f"[green]{escape(result.model)} fits {escape(result.profile)}[/]"
+        yield from _rewrites(result)
         return
     problems = fmt.plural(len(result.findings), "problem")
     yield f"[red]{escape(result.model)} does not fit {escape(result.profile)}: {problems}[/]"
@@ -64,6 +66,15 @@ def check_lines(result: "CheckResult") -> Iterator[Any]:
         op = f"   {finding.op}" if finding.op and finding.op not in finding.detail else ""
         yield labelled([(f"  {finding.rule}", escape(f"{finding.detail}{op}{where}"))])
         yield f"    → {escape(finding.remedy)}"
+    yield from _rewrites(result)
+
+
+def _rewrites(result: "CheckResult") -> Iterator[Any]:
+    rows = rewrite_rows(result.rewrites)
+    if result.unverified:
+        rows.append(("note", escape(f"not verified: {result.unverified}")))
+    if rows:
+        yield labelled((f"  {label}", text) for label, text in rows)
 
 
 def _number(value: Any) -> str:

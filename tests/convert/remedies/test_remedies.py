@@ -1,0 +1,134 @@
+"""Models that do not convert, or not to what can be quantized, are rewritten into equal ones that do."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from devicekit.convert.source import Source, convert_source
+from devicekit.errors import ConvertError, Unsupported
+from devicekit.graph.read import read_graph
+
+pytestmark = pytest.mark.slow
+
+
+def ops_of(source: Source) -> Counter[str]:
+    return Counter(op.label for op in read_graph(source.float_path).ops)
+
+
+def difference(source: Source, recorded: Path) -> float:
+    """Returns how far the .tflite is from what Keras computed when the model was saved."""
+    interpreter = Interpreter(model_path=str(source.float_path))
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    [(name, detail)] = runner.get_input_details().items()
+    outputs = []
+    with np.load(recorded) as arrays:
+        for sample in arrays["x"].astype(detail["dtype"]):
+            interpreter.reset_all_variables()
+            outputs.append(np.copy(next(iter(runner(**{name: sample[None]}).values()))))
+        expected: Any = arrays["y"]
+    return float(np.abs(np.concatenate(outputs) - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "remedies", "layers", "has", "has_not"),
+    [
+        ("lstm.keras", ["fused_lstm"], ("lstm", "top"), "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE"),
+        ("bilstm.keras", ["fused_lstm"], None, "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE"),
+        ("gru.keras", ["loops"], ("gru",), "FULLY_CONNECTED", "WHILE"),
+        ("gru2.h5", ["loops"], ("gru",), "FULLY_CONNECTED", "WHILE"),
+        ("masked.keras", ["loops"], ("masked",), "FULLY_CONNECTED", "WHILE"),
+        ("state.h5", ["loops"], ("decoder",), "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("long_gru.keras", [], None, "WHILE", "CUSTOM"),
+        ("long_rnn", ["fixed_sizes"], None, "WHILE", "CUSTOM"),
+        ("double.h5", ["float64"], None, "FULLY_CONNECTED", "CUSTOM"),
+        ("bicubic.keras", ["separable_resize"], ("bigger",), "FULLY_CONNECTED", "CUSTOM"),
+        ("antialiased.keras", ["separable_resize"], None, "FULLY_CONNECTED", "CUSTOM"),
+        ("area.h5", ["separable_resize"], None, "FULLY_CONNECTED", "CUSTOM"),
+        ("pool3d.h5", ["max_pool_3d"], ("pool",), "MAX_POOL_2D", "CUSTOM"),
+        ("lookup.keras", ["integer_lookup"], ("ids",), "GATHER", "HASHTABLE"),
+        ("far_lookup.h5", ["integer_lookup"], ("ids",), "EQUAL", "HASHTABLE"),
+    ],
+)
+def test_a_rewritten_model_equals_what_keras_computed(
+    ailing: Path, name: str, remedies: list[str], layers: tuple[str, ...] | None, has: str, has_not: str
+) -> None:
+    source = convert_source(ailing / name)
+    assert [one.remedy for one in source.rewrites] == remedies
+    assert all(one.difference is not None and one.difference <= 1e-4 for one in source.rewrites)
+    if layers is not None:
+        assert source.rewrites[0].layers == layers
+    ops = ops_of(source)
+    assert has in ops
+    assert has_not not in ops
+    assert difference(source, (ailing / name).with_suffix(".npz")) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "remedies"), [("half.keras", ["float16"]), ("half_lstm.keras", ["fused_lstm", "float16"])]
+)
+def test_half_precision_is_computed_in_float32(ailing: Path, name: str, remedies: list[str]) -> None:
+    source = convert_source(ailing / name)
+    assert [one.remedy for one in source.rewrites] == remedies
+    graph = read_graph(source.float_path)
+    assert {tensor.dtype for tensor in graph.main.tensors} <= {"float32", "int32"}
+    # float16 has 10 bits behind the point: what Keras computed is off by a few steps of 1e-3.
+    assert difference(source, (ailing / name).with_suffix(".npz")) < 5e-3
+    assert source.max_difference is not None
+    assert source.max_difference < 1e-5  # against the same model in float32
+
+
+def test_augmentation_that_was_called_for_training_is_left_out(ailing: Path) -> None:
+    source = convert_source(ailing / "augmented.h5")
+    [rewrite] = source.rewrites
+    assert (rewrite.remedy, rewrite.layers) == ("random_layers", ("flip",))
+    assert set(ops_of(source)) == {"CONV_2D"}
+    assert difference(source, ailing / "augmented.npz") <= 1e-5
+
+
+def test_a_long_loop_stays_one_and_says_why(ailing: Path) -> None:
+    assert convert_source(ailing / "long_gru.keras").notes == (
+        "rewrite loops not applied: a loop of more than 32 steps would make a large file",
+    )
+
+
+def test_no_rewrite_converts_the_model_as_it_is(ailing: Path) -> None:
+    assert "WHILE" in ops_of(convert_source(ailing / "gru.keras", rewrite=False))
+    with pytest.raises(Unsupported) as caught:
+        convert_source(ailing / "bicubic.keras", rewrite=False)
+    assert caught.value.message == (
+        f"{ailing / 'bicubic.keras'} does not convert: "
+        "layer bigger (Resizing): tf.ResizeBicubic has no builtin kernel in LiteRT"
+    )
+    assert caught.value.remedy == (
+        "resize or warp before the model, or use bilinear Resizing: outputs change, so fine-tune"
+    )
+
+
+def test_what_no_remedy_mends_is_a_finding_per_layer(ailing: Path, inverse_layer: Path) -> None:
+    with pytest.raises(Unsupported) as caught:
+        convert_source(ailing / "inverse.keras", custom_objects=inverse_layer)
+    found = {(finding.op, finding.layer) for finding in caught.value.findings}
+    assert ("tf.MatrixInverse", "inverse (Inverse)") in found
+    assert all(finding.remedy for finding in caught.value.findings)
+
+
+def test_custom_ops_and_flex_pass_and_are_called_not_verified(ailing: Path, inverse_layer: Path) -> None:
+    model = ailing / "inverse.keras"
+    names = ("MatrixDeterminant", "MatrixInverse")
+    own = convert_source(model, custom_objects=inverse_layer, custom_ops=names)
+    assert {op for op in ops_of(own) if op in names} == set(names)
+    assert own.max_difference is None
+    assert (
+        own.unverified
+        == "MatrixDeterminant, MatrixInverse: LiteRT has no kernel here, so it was not compared with Keras"
+    )
+    flex = convert_source(model, custom_objects=inverse_layer, flex=True)
+    assert "FlexMatrixInverse" in ops_of(flex)
+    assert flex.unverified is not None
+    with pytest.raises(ConvertError):  # one of the two is not enough
+        convert_source(model, custom_objects=inverse_layer, custom_ops=names[:1])
