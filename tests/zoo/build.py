@@ -48,7 +48,8 @@ def save(name: str, entry: Entry, folder: Path) -> dict:
     rng = np.random.default_rng(seed)
     inputs = {name: draw(entry, name, shape, dtype, rng) for name, shape, dtype in ports(model, entry)}
     fed = {name: values[:COUNT] for name, values in inputs.items()}
-    outputs = liveliest(model, seed, fed)
+    batch = 1 if entry.one_by_one else COUNT
+    outputs = liveliest(model, seed, fed, batch)
     path = folder / f"{name}{SUFFIX}"
     model.save(path)
     recorded = {f"in/{key}": values for key, values in fed.items()}
@@ -56,7 +57,7 @@ def save(name: str, entry: Entry, folder: Path) -> dict:
         twin = built(entry.twin)
         twin.set_weights(model.get_weights())
         recorded |= {f"half/{key}": values for key, values in outputs.items()}
-        outputs = run(twin, fed)
+        outputs = run(twin, fed, batch)
     recorded |= {f"out/{key}": values for key, values in outputs.items()}
     np.savez(folder / f"{path.name}.npz", **recorded)
     # What a user would give as --data: other samples of the same kind, by the names that a .tflite can have;
@@ -73,19 +74,19 @@ def save(name: str, entry: Entry, folder: Path) -> dict:
     }
 
 
-def liveliest(model, seed: int, fed: dict) -> dict:
+def liveliest(model, seed: int, fed: dict, batch: int) -> dict:
     """Settles the weights so that outputs depend on inputs; returns the outputs for `fed`."""
     best, best_gain = -1.0, 0.0
     for gain in GAINS:
         settle(model, np.random.default_rng(seed), gain)
-        outputs = run(model, fed)
+        outputs = run(model, fed, batch)
         least = min(variation(values) for values in outputs.values())
         if least > ENOUGH_VARIATION:
             return outputs
         if least > best:
             best, best_gain = least, gain
     settle(model, np.random.default_rng(seed), best_gain)
-    return run(model, fed)
+    return run(model, fed, batch)
 
 
 def built(build: str):
@@ -146,25 +147,22 @@ def draw(entry: Entry, name: str, shape: tuple[int, ...], dtype: str, rng) -> np
     return values.astype("float32" if "bfloat" in dtype else dtype)
 
 
-def run(model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns Keras' own outputs, one sample at a time, by name; in the model's order."""
+def run(model, inputs: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+    """Returns Keras' own outputs, `batch` samples at a time, by name; in the model's order."""
     batches = []
-    for i in range(COUNT):
+    for i in range(0, COUNT, batch):
         tensors = {
-            key: tf.constant(list(v[i : i + 1]) if v.dtype.kind == "U" else v[i : i + 1])
+            key: tf.constant(list(v[i : i + batch]) if v.dtype.kind == "U" else v[i : i + batch])
             for key, v in inputs.items()
         }
         is_dict = isinstance(getattr(model, "_nested_inputs", getattr(model, "_inputs_struct", None)), dict)
         fed = tensors if is_dict else list(tensors.values())
-        for layer in model.layers:
-            if getattr(layer, "stateful", False) and hasattr(layer, "reset_states"):
-                layer.reset_states()
-            elif getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
-                layer.reset_state()
+        for layer in model.layers:  # forgets what the samples before left
+            if getattr(layer, "stateful", False):
+                getattr(layer, "reset_states", getattr(layer, "reset_state", lambda: None))()
         result = model(fed if len(tensors) > 1 or is_dict else fed[0], training=False)
-        flat_result = tf.nest.flatten(result)
         names = list(getattr(model, "output_names", None) or ["output_0"])
-        batches.append({n: np.array(v) for n, v in zip(names, flat_result, strict=True)})
+        batches.append({n: np.array(v) for n, v in zip(names, tf.nest.flatten(result), strict=True)})
     return {name: np.concatenate([b[name] for b in batches]).astype("float64") for name in batches[0]}
 
 

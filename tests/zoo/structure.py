@@ -114,13 +114,29 @@ def variational(keras, layers):
 
 def dueling(keras, layers):
     """A dueling value network of reinforcement learning."""
+    import tensorflow as tf
+
+    mean = keras.ops.mean if hasattr(keras, "ops") else tf.reduce_mean
     state = layers.Input((8,), name="state")
     x = layers.Dense(16, activation="relu")(state)
     value, advantage = layers.Dense(1)(x), layers.Dense(4)(x)
-    mean = layers.Dense(1, use_bias=False)(advantage)
-    spread = layers.Subtract(name="q")([layers.Add()([layers.RepeatVector(4)(value), advantage[..., None]]),
-                                        mean[..., None]])  # fmt: skip
-    return keras.Model(state, layers.Flatten(name="values")(spread))
+    relative = layers.Subtract()([advantage, mean(advantage, axis=1, keepdims=True)])
+    return keras.Model(state, layers.Add(name="values")([value, relative]))
+
+
+def new_axis(keras, layers):
+    """A new axis by indexing, then a sum with a repeated vector."""
+    features = layers.Input((8,), name="features")
+    column = layers.Dense(4)(features)[..., None]
+    x = layers.Add(name="sum")([layers.RepeatVector(4)(layers.Dense(1)(features)), column])
+    return keras.Model(features, layers.Flatten(name="y")(x))
+
+
+def broadcast_sum(keras, layers):
+    """[batch, 4, 4] + [batch, 4, 1]: at batch 1, Keras 3 takes the second for a bias of the last axis."""
+    series = layers.Input((4, 6), name="series")
+    x = layers.Add(name="sum")([layers.Dense(4)(series), layers.Dense(1)(series)])
+    return keras.Model(series, layers.Dense(3, name="y")(layers.Flatten()(x)))
 
 
 def experts(keras, layers):
