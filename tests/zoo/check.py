@@ -1,7 +1,9 @@
 """The independent check of what the kit made: LiteRT against the outputs that Keras recorded while saving."""
 
+import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,34 @@ COMPUTING = (
 )
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+Part = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the kit wrote to be run around the .tflite: arrays of one sample by name in, the same out."""
+
+    before: Part | None = None
+    after: Part | None = None
+
+
+NOTHING = Outside()
+
+
+def outside(folder: Path) -> Outside:
+    """Returns the parts that lie in a folder of the kit's: *preprocess.py and *postprocess.py."""
+    return Outside(part(folder, "preprocess"), part(folder, "postprocess"))
+
+
+def part(folder: Path, role: str) -> Part | None:
+    for path in sorted(folder.glob(f"*{role}.py")):
+        spec = importlib.util.spec_from_file_location(f"zoo_{role}", path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found: Part = getattr(module, role)
+        return found
+    return None
 
 
 def recorded(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -46,29 +76,36 @@ def examine(
     recipe: str,
     cosine: float | None = None,
     limit: float = MAX_DIFFERENCE,
+    outside: Outside = NOTHING,
 ) -> dict[str, Any]:
     """Returns {"problems", "difference", "cosine"} of a file that the kit calls good.
 
     `difference` is max|actual - expected| / max|expected|, the worst of the outputs, and may be `limit` for
-    float32. `cosine` in the arguments is the kit's own.
+    float32. `cosine` in the arguments is the kit's own. What the kit left outside the file runs with it.
     """
     graph = read_graph(tflite)
     problems = [*foreign(graph), *unquantized(graph, recipe)]
     try:
-        actual = run(tflite, inputs)
-    except (RuntimeError, ValueError, KeyError) as error:
-        return {"problems": [*problems, f"does not run: {error}"], "difference": None, "cosine": None}
+        actual = run(tflite, inputs, outside)
+    except Exception as error:  # LiteRT's, or that of what the kit wrote around the file
+        return unmeasured([*problems, f"does not run: {type(error).__name__}: {error}"])
     pairs = paired(expected, actual)
-    problems += [f"output {name}: {found}" for name, found in misshapen(pairs)]
-    if any(name not in pairs for name in expected) or (problems and "shape" in problems[-1]):
-        return {"problems": problems or ["outputs are missing"], "difference": None, "cosine": None}
+    broken = [f"output {name} is missing" for name in expected if name not in pairs]
+    broken += [f"output {name} {found}" for name, found in misshapen(pairs)]
+    if broken:
+        return unmeasured([*problems, *broken])
     difference = max((apart(*pair) for pair in pairs.values()), default=0.0)
     own = min((alike(*pair) for pair in pairs.values()), default=1.0)
     if recipe == "float32" and not difference <= limit:
         problems.append(f"differs from Keras by {difference:.2g}")
-    if cosine is not None and not own >= cosine - COSINE_TOLERANCE:
+    # What follows the model outside (the choice of boxes) may turn a small difference into a large one.
+    if cosine is not None and not outside.after and not own >= cosine - COSINE_TOLERANCE:
         problems.append(f"cosine {own:.3f}, the kit says {cosine:.3f}")
     return {"problems": problems, "difference": difference, "cosine": own}
+
+
+def unmeasured(problems: list[str]) -> dict[str, Any]:
+    return {"problems": problems, "difference": None, "cosine": None}
 
 
 def foreign(graph: Graph) -> Iterator[str]:
@@ -107,23 +144,35 @@ def unquantized(graph: Graph, recipe: str) -> Iterator[str]:
         yield f"not quantized: {sizes['float32']} of {sum(sizes.values())} constants in float32"
 
 
-def run(tflite: Path, inputs: Arrays) -> dict[str, Any]:
+def run(tflite: Path, inputs: Arrays, outside: Outside) -> dict[str, Any]:
     """Returns the outputs for samples [n, …], one at a time from a fresh state, as real numbers."""
     interpreter = Interpreter(model_path=str(tflite), num_threads=1)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
     ports, results = runner.get_input_details(), runner.get_output_details()
-    if len(ports) == len(inputs) == 1:  # an only input may have any name
-        inputs = {name: values for name, values in zip(ports, inputs.values(), strict=True)}
-    if set(ports) != set(inputs):
-        raise ValueError(f"its inputs are {sorted(ports)}, the model's {sorted(inputs)}")
     batches = []
     for i in range(len(next(iter(inputs.values())))):
         interpreter.reset_all_variables()
-        fed = {name: encoded(inputs[name][i : i + 1], port) for name, port in ports.items()}
-        outputs = runner(**fed)
-        batches.append({name: decoded(outputs[name], results[name]) for name in outputs})
-    return {name: np.concatenate([np.atleast_1d(batch[name]) for batch in batches]) for name in batches[0]}
+        sample = {name: as_fed(values[i : i + 1]) for name, values in inputs.items()}
+        sample = outside.before(sample) if outside.before else sample
+        if len(ports) == len(sample) == 1:  # an only input may have any name
+            sample = dict(zip(ports, sample.values(), strict=True))
+        if set(ports) != set(sample):
+            raise ValueError(f"its inputs are {sorted(ports)}, the model's {sorted(sample)}")
+        given = runner(**{name: encoded(sample[name], port) for name, port in ports.items()})
+        outputs = {name: decoded(values, results[name]) for name, values in given.items()}
+        batches.append(outside.after(outputs) if outside.after else outputs)
+    return {
+        name: np.concatenate([np.atleast_1d(batch[name]) for batch in batches]).astype(np.float64)
+        for name in batches[0]
+    }
+
+
+def as_fed(values: Any) -> Any:
+    """Returns text as TensorFlow has it, bytes in an array of objects; numbers as they are."""
+    if values.dtype.kind != "U":
+        return values
+    return np.array([str(text).encode() for text in values.ravel()], object).reshape(values.shape)
 
 
 def encoded(values: Any, port: Mapping[str, Any]) -> Any:
@@ -138,8 +187,8 @@ def encoded(values: Any, port: Mapping[str, Any]) -> Any:
 
 def decoded(values: Any, port: Mapping[str, Any]) -> Any:
     scale, zero = port["quantization"]
-    values = np.array(values).astype(np.float64)
-    return (values - zero) * scale if scale else values
+    values = np.array(values)
+    return ((values.astype(np.float64) - zero) * scale).astype(np.float32) if scale else values
 
 
 def paired(expected: Arrays, actual: Arrays) -> dict[str, tuple[Any, Any]]:

@@ -58,16 +58,12 @@ class BriefDevice:
 
 def drive(model: Path, out: Path, entry: Entry, layers: Sequence[str]) -> dict[str, Any]:
     """Returns what the kit did with a file: the outcome, its recipes, and every silent failure."""
-    inputs, expected, halves = check.recorded(Path(f"{model}.npz"))
-    expected = {name: values for name, values in expected.items() if name not in entry.random_outputs}
-    folder = out / f"{model.name}.out"
-    device = BriefDevice()
-    start = time.monotonic()
+    folder, device, start = out / f"{model.name}.out", BriefDevice(), time.monotonic()
     try:
         deployment = devicekit.deploy(
             model,
             HERE / "zoo.toml",
-            data=f"{model}.data.npz",
+            data=None if entry.takes_text else f"{model}.data.npz",
             device=device,
             folder=folder,
             overwrite=True,
@@ -85,18 +81,28 @@ def drive(model: Path, out: Path, entry: Entry, layers: Sequence[str]) -> dict[s
         "notes": list(deployment.source.notes),
         "steps": dict(deployment.seconds),
         "seconds": time.monotonic() - start,
-        "recipes": {c.recipe: judged(c, inputs, expected) for c in deployment.candidates},
+        **examined(deployment, model, entry, check.outside(folder)),
     }
-    if halves and result["recipes"].get("float32", {}).get("status") == "good":
-        [chosen] = [c for c in deployment.candidates if c.recipe == "float32"]
-        found = check.examine(chosen.path, inputs, halves, recipe="float32", limit=entry.rounding)
-        result["recipes"]["float32"]["problems"] += found["problems"]
     shutil.rmtree(folder)
     if deployment.error:
         result |= {"outcome": "refused", **told(deployment.error, layers)}
     if result["recipes"].get("float32", {}).get("problems"):
         result["outcome"] = "wrong"
     return result
+
+
+def examined(deployment: Any, model: Path, entry: Entry, outside: check.Outside) -> dict[str, Any]:
+    """Returns the recipes, each checked against what Keras recorded, and which parts run outside."""
+    inputs, expected, halves = check.recorded(Path(f"{model}.npz"))
+    expected = {name: values for name, values in expected.items() if name not in entry.random_outputs}
+    recipes = {c.recipe: judged(c, inputs, expected, outside) for c in deployment.candidates}
+    for candidate in deployment.candidates:
+        if halves and candidate.recipe == "float32" and recipes["float32"]["status"] == "good":
+            found = check.examine(
+                candidate.path, inputs, halves, recipe="float32", limit=entry.rounding, outside=outside
+            )
+            recipes["float32"]["problems"] += found["problems"]
+    return {"recipes": recipes, "outside": [side for side in ("before", "after") if getattr(outside, side)]}
 
 
 def options(entry: Entry) -> dict[str, Any]:
@@ -111,7 +117,9 @@ def options(entry: Entry) -> dict[str, Any]:
     return given
 
 
-def judged(candidate: Any, inputs: check.Arrays, expected: check.Arrays) -> dict[str, Any]:
+def judged(
+    candidate: Any, inputs: check.Arrays, expected: check.Arrays, outside: check.Outside
+) -> dict[str, Any]:
     """Returns status and numbers of a candidate; "problems" are those of a file that the kit calls good."""
     cosine = candidate.fidelity.cosine if candidate.fidelity else None
     result = {
@@ -121,8 +129,9 @@ def judged(candidate: Any, inputs: check.Arrays, expected: check.Arrays) -> dict
         "problems": [],
     }
     if result["status"] == "good":
-        found = check.examine(candidate.path, inputs, expected, recipe=candidate.recipe, cosine=cosine)
-        result |= found
+        result |= check.examine(
+            candidate.path, inputs, expected, recipe=candidate.recipe, cosine=cosine, outside=outside
+        )
     return result
 
 

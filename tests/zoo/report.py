@@ -153,6 +153,7 @@ def _cell(results: Results, name: str, suffix: str, no_file: str) -> str:
         words.append(f"no {', '.join(missing)}")
     if result["rewrites"]:
         words.append(f"*{', '.join(result['rewrites'])}*")
+    words += [{"before": "preprocess.py", "after": "postprocess.py"}[side] for side in result["outside"]]
     return "; ".join(words).replace("|", "\\|")
 
 

@@ -41,6 +41,10 @@ class Entry:
     twin: str = ""
     rounding: float = 0.0
 
+    @property
+    def takes_text(self) -> bool:
+        return any(isinstance(choice[0], str) for choice in self.ranges.values())
+
 
 def _rnn(build: str, what: str, **options: object) -> Entry:
     return Entry(f"rnn:{build}", what, is_recurrent=True, **options)  # type: ignore[arg-type]
