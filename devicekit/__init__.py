@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check_model", "convert", "deploy", "inspect_model", "load_profile", "measure"]
+__all__ = [
+    "__version__",
+    "check_model",
+    "compare",
+    "convert",
+    "deploy",
+    "inspect_model",
+    "load_profile",
+    "measure",
+]
 
 if TYPE_CHECKING:
     from devicekit.check.model import check_model
+    from devicekit.compare.run import compare
     from devicekit.deploy import convert, deploy, measure
     from devicekit.inspect import inspect_model
     from devicekit.profile.lookup import load_profile
@@ -38,6 +48,7 @@ class _Package(ModuleType):
     deploy = _Lazy("devicekit.deploy:deploy")
     convert = _Lazy("devicekit.deploy:convert")
     measure = _Lazy("devicekit.deploy:measure")
+    compare = _Lazy("devicekit.compare.run:compare")
     check_model = _Lazy("devicekit.check.model:check_model")
     inspect_model = _Lazy("devicekit.inspect:inspect_model")
     load_profile = _Lazy("devicekit.profile.lookup:load_profile")

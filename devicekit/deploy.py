@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devicekit import fit, output, progress
+from devicekit import budgets as budget_rules
+from devicekit import fit, output
+from devicekit.budgets import Budgets
 from devicekit.check.finding import Finding
 from devicekit.check.model import refuse_unlisted
 from devicekit.deployment import Conversion, Deployment, model_name
@@ -23,6 +25,7 @@ from devicekit.errors import (
 from devicekit.fit import Candidate, Prefer
 from devicekit.graph.layers import Layers
 from devicekit.measurement import Measurement, Plan, pooled
+from devicekit.rounds import measure_in_rounds
 
 if TYPE_CHECKING:
     from devicekit.convert.source import Source
@@ -49,6 +52,10 @@ def deploy(
     prefer: Prefer | None = None,
     min_cosine: float | None = None,
     min_top1_agreement: float | None = None,
+    max_size_bytes: int | None = None,
+    max_memory_bytes: int | None = None,
+    max_latency_ms: float | None = None,
+    max_accuracy_drop: float | None = None,
     threads: int | None = None,
     folder: str | Path | None = None,
     overwrite: bool = False,
@@ -63,9 +70,10 @@ def deploy(
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
-    None or empty comes from the profile. `trust`, `custom_objects`, `shapes`, `rewrite` and `custom_ops` are
-    convert_source's. `timeout_s` bounds the silence of every step. Where nothing fits, or
-    the device is lost on the way, `chosen` is None and `error` says why.
+    None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
+    fit.TIE_BREAKS says what decides between those that fit. `trust`, `custom_objects`, `shapes`, `rewrite`
+    and `custom_ops` are convert_source's. `timeout_s` bounds the silence of every step. Where nothing fits,
+    or the device is lost on the way, `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
@@ -75,6 +83,15 @@ def deploy(
 
     model = Path(model)
     target = customized(profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement)
+    budgets = Budgets(
+        max_size_bytes=max_size_bytes,
+        max_memory_bytes=max_memory_bytes,
+        max_latency_ms=max_latency_ms,
+        max_accuracy_drop=max_accuracy_drop,
+        min_cosine=min_cosine,
+        min_top1_agreement=min_top1_agreement,
+    )
+    budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=True)
     limits = _given({"timeout_s": timeout_s})
     if isinstance(device, str):
         transport_of(device)  # a wrong address is said before the long work
@@ -102,11 +119,13 @@ def deploy(
                 **limits,
             )
         _refuse_quantized(model, recipes, built)
-        candidates = fit.screen(target, built.candidates, Layers(source.layers))
+        budget_rules.check_built(budgets, built)
+        candidates = fit.screen(target, built.candidates, Layers(source.layers), budgets)
         plan = plan_for(target, threads=threads, timeout_s=timeout_s)
+        plan = replace(plan, memory_bytes=budgets.max_memory_bytes or plan.memory_bytes)
         with steps("measure"), connect(target, device) as board:
             facts = board.describe()
-            candidates, lost = _measure_fitting(board, target, candidates, plan=plan)
+            candidates, lost = _measure_fitting(board, target, candidates, plan=plan, budgets=budgets)
         if not lost:
             candidates = fit.choose(candidates, target.recipes.prefer)
         return output.file_deployment(
@@ -119,6 +138,7 @@ def deploy(
                 metric=_metric(eval_function, built.data),
                 device=facts,
                 candidates=tuple(candidates),
+                budgets=budgets,
                 seconds=steps.seconds,
                 lost=lost,
             ),
@@ -137,6 +157,10 @@ def convert(
     prefer: Prefer | None = None,
     min_cosine: float | None = None,
     min_top1_agreement: float | None = None,
+    max_size_bytes: int | None = None,
+    max_memory_bytes: int | None = None,
+    max_latency_ms: float | None = None,
+    max_accuracy_drop: float | None = None,
     path: str | Path | None = None,
     overwrite: bool = False,
     trust: bool = False,
@@ -163,6 +187,15 @@ def convert(
     path = Path(path or f"{model_name(model)}.{target.name if target else recipes[0]}.tflite")
     if path.suffix in _SOURCE_SUFFIXES or path.resolve() == model.resolve():
         raise UsageError(f"-o {path} would replace a model with a .tflite", remedy="name a new .tflite file")
+    budgets = Budgets(
+        max_size_bytes=max_size_bytes,
+        max_memory_bytes=max_memory_bytes,
+        max_latency_ms=max_latency_ms,
+        max_accuracy_drop=max_accuracy_drop,
+        min_cosine=min_cosine,
+        min_top1_agreement=min_top1_agreement,
+    )
+    budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=False)
     refuse_unlisted(custom_ops, target)
     limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path, overwrite=overwrite) as place:
@@ -185,8 +218,9 @@ def convert(
             **limits,
         )
         _refuse_quantized(model, (recipe,) if recipe else (), built)
+        budget_rules.check_built(budgets, built)
         candidates = fit.choose(
-            fit.screen(target, built.candidates, Layers(source.layers)),
+            fit.screen(target, built.candidates, Layers(source.layers), budgets),
             target.recipes.prefer if target else "size",
         )
         return output.file_conversion(
@@ -198,6 +232,7 @@ def convert(
                 data=built.data,
                 metric=_metric(eval_function, built.data),
                 candidates=tuple(candidates),
+                budgets=budgets,
             ),
             place,
         )
@@ -288,51 +323,44 @@ def _refuse_quantized(model: Path, recipes: Sequence[str], built: "BuildResult")
 
 
 def _measure_fitting(
-    board: "Device", profile: "Profile", candidates: Sequence[Candidate], *, plan: Plan
+    board: "Device", profile: "Profile", candidates: Sequence[Candidate], *, plan: Plan, budgets: Budgets
 ) -> tuple[list[Candidate], DeviceError | None]:
     """Returns the candidates, and why the device failed on the way; None where it did not.
 
-    Those that fit come with their measurement, or rejected for what it showed. They take turns, so that what
-    else the machine does disturbs all alike.
+    Those that fit come with their measurement, or rejected for what it showed.
     """
-    results = {c.recipe: c for c in candidates}
-    rounds: dict[str, list[Measurement]] = {c.recipe: [] for c in candidates if c.status == "fits"}
-    plan = replace(plan, min_s=plan.min_s / ROUNDS, max_runs=plan.max_runs // ROUNDS)
-    turns = [recipe for _ in range(ROUNDS) for recipe in rounds]
-    lost = None
-    for done, recipe in enumerate(turns):
-        if results[recipe].status != "fits":
-            continue
-        progress.report("measure", detail=recipe, done=done, total=len(turns))
-        try:
-            rounds[recipe].append(_measure_one(board, results[recipe], plan=plan))
-        except MeasurementError as error:
-            rule = "memory" if isinstance(error, OutOfMemory) else "measure"
-            results[recipe] = fit.reject(results[recipe], Finding(rule, error.message, error.remedy))
-        except DeviceError as error:
-            lost = error
-            break
-    return [_with_rounds(profile, c, rounds.get(c.recipe, [])) for c in results.values()], lost
+    from devicekit.runner.script import RunnableModel
+
+    models = {
+        c.recipe: RunnableModel(c.path, c.sha256, golden=c.golden)
+        for c in candidates
+        if c.status == "fits" and c.path and c.sha256
+    }
+    rounds = measure_in_rounds(board, models, plan, count=ROUNDS)
+    results = []
+    for candidate in candidates:
+        if taken := rounds.taken.get(candidate.recipe):
+            candidate = _measured(profile, candidate, pooled(taken), budgets)
+        if error := rounds.failed.get(candidate.recipe):
+            candidate = fit.reject(candidate, _unmeasured(error, budgets))
+        results.append(candidate)
+    return results, rounds.lost
 
 
-def _measure_one(board: "Device", candidate: Candidate, *, plan: Plan) -> Measurement:
-    from devicekit.runner.script import RunnableModel, measure_model
-
-    assert candidate.path and candidate.sha256
-    return measure_model(
-        board, RunnableModel(candidate.path, candidate.sha256, golden=candidate.golden), plan
-    )
-
-
-def _with_rounds(profile: "Profile", candidate: Candidate, rounds: Sequence[Measurement]) -> Candidate:
-    """Returns the candidate with its rounds as one measurement, rejected for what that shows."""
-    if not rounds:
-        return candidate
-    measurement = pooled(rounds)
+def _measured(
+    profile: "Profile", candidate: Candidate, measurement: Measurement, budgets: Budgets
+) -> Candidate:
+    """Returns the candidate with its measurement, rejected for what that shows."""
     candidate = replace(candidate, measurement=measurement)
-    for finding in fit.measured_findings(profile, measurement):
+    for finding in fit.measured_findings(profile, measurement, budgets):
         candidate = fit.reject(candidate, finding)
     return candidate
+
+
+def _unmeasured(error: MeasurementError, budgets: Budgets) -> Finding:
+    if isinstance(error, OutOfMemory):
+        return budget_rules.out_of_memory(budgets, error)
+    return Finding("measure", error.message, error.remedy)
 
 
 def _metric(eval_function: str | None, data: "DataSummary") -> str | None:

@@ -1,7 +1,7 @@
 """Deployment and Conversion: what the pipeline found, and their JSON.
 
 JSON schema history (`schema` in every document)
-    1   first version
+    1   first version; since November 2026 with `budgets`, and `dominated_by` of each candidate
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit import __version__, fit
+from devicekit.budgets import RULES, Budgets
 from devicekit.errors import ConvertError, DeviceError, DevicekitError, DoesNotFit
 from devicekit.fit import Candidate
 
@@ -40,8 +41,7 @@ class Conversion:
     """One model, its candidates, and the chosen one.
 
     `graph` is the float .tflite that the candidates were made of. `metric` names the task metric, None where
-    there is none. `profile` is None where only a recipe was
-    asked for.
+    there is none. `profile` is None where only a recipe was asked for. `budgets` are the caller's own limits.
     """
 
     model: Path
@@ -51,6 +51,7 @@ class Conversion:
     data: "DataSummary"
     metric: str | None
     candidates: tuple[Candidate, ...]
+    budgets: Budgets
 
     @property
     def name(self) -> str:
@@ -71,6 +72,9 @@ class Conversion:
             return None
         if self.profile is None:
             [candidate] = self.candidates
+            if all(finding.rule in RULES for finding in candidate.findings):
+                miss, remedy = fit.nearest_miss(self.candidates)
+                return DoesNotFit(self.model.name, "the budgets", nearest_miss=miss, remedy=remedy)
             found = "; ".join(finding.detail for finding in candidate.findings)
             remedy = candidate.findings[0].remedy
             return ConvertError(self.model.name, found=f"as {candidate.recipe}: {found}", remedy=remedy)
@@ -96,6 +100,7 @@ class Conversion:
             if chosen is None
             else {"recipe": chosen.recipe, "path": str(chosen.path), "sha256": chosen.sha256},
             "verdict": self.verdict,
+            "budgets": self.budgets.to_json(),
             "data": asdict(self.data),
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "metric": self.metric,
@@ -133,7 +138,7 @@ class Deployment(Conversion):
         if self.evidence == "measured":
             return None
         reason = f"not predicted, this profile has no calibration for {self.profile.runtime.label}"
-        limit_ms = self.profile.limits.latency_ms
+        limit_ms = None if self.budgets.max_latency_ms else self.profile.limits.latency_ms
         return f"{reason}; its limit of {limit_ms:g} ms is not judged" if limit_ms else reason
 
     def to_json(self) -> dict[str, Any]:

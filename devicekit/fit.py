@@ -1,14 +1,17 @@
 """Recipes x rules x fidelity -> the chosen artifact, and why each other one was not chosen."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from devicekit import budgets as budget_rules
+from devicekit.budgets import NO_BUDGETS, Budgets
 from devicekit.check.finding import Finding
 from devicekit.graph.layers import NO_LAYERS, Layers, with_layers
 from devicekit.measurement import Measurement
+from devicekit.pareto import SAME_LATENCY, mark_dominated
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
@@ -18,18 +21,25 @@ if TYPE_CHECKING:
 Status = Literal["chosen", "fits", "rejected", "failed"]
 Prefer = Literal["latency", "size", "quality"]
 
-# Medians closer than this are the same on a noisy host; the smaller file wins then.
-# Source: medians of one model in alternating rounds differ by up to 5 % (November 2026).
-SAME_LATENCY = 1.05
-
-PREFERENCES = ("latency", "size", "quality")
+# What decides between candidates that fit and that none dominates, by preference: the first in which they
+# differ (pareto.py says when they do not); where all are the same, the earlier recipe. Quality is the task
+# metric, then the cosine. What was not measured decides nothing, but loses to what was.
+TIE_BREAKS: dict[Prefer, tuple[str, ...]] = {
+    "latency": ("latency", "size", "quality"),
+    "size": ("size", "latency", "quality"),
+    "quality": ("quality", "size", "latency"),
+}
+PREFERENCES = tuple(TIE_BREAKS)
 # Cosines are computed in float64 of float32 outputs: equal ones come out within this of 1.
 COSINE_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One recipe's outcome. `path` is None where no file was built or kept."""
+    """One recipe's outcome. `path` is None where no file was built or kept.
+
+    `dominated_by` is the recipe that is nowhere worse and somewhere better (pareto.py), None where none is.
+    """
 
     recipe: str
     path: Path | None
@@ -41,6 +51,7 @@ class Candidate:
     measurement: Measurement | None = None
     golden: Path | None = None
     notes: tuple[str, ...] = field(default=())
+    dominated_by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -49,6 +60,7 @@ class Candidate:
             "size_bytes": self.size_bytes,
             "sha256": self.sha256,
             "status": self.status,
+            "dominated_by": self.dominated_by,
             "findings": [finding.to_json() for finding in self.findings],
             "fidelity": None if self.fidelity is None else self.fidelity.to_json(),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
@@ -57,26 +69,34 @@ class Candidate:
 
 
 def screen(
-    profile: "Profile | None", built: Iterable["Built"], layers: Layers = NO_LAYERS
+    profile: "Profile | None",
+    built: Iterable["Built"],
+    layers: Layers = NO_LAYERS,
+    budgets: Budgets = NO_BUDGETS,
 ) -> list[Candidate]:
-    """Returns every built file as a candidate, "rejected" where it breaks a rule or a threshold.
+    """Returns every built file as a candidate, "rejected" where it breaks a rule, a threshold or a budget.
 
-    Without a profile there are no rules: whatever was built fits. `layers` name the Keras layers in findings.
+    Without a profile there are no rules: whatever was built within the budgets fits. `layers` name the Keras
+    layers in findings.
     """
-    return [_screen_one(profile, one, layers) for one in built]
+    return [_screen_one(profile, one, layers, budgets) for one in built]
 
 
-def _screen_one(profile: "Profile | None", built: "Built", layers: Layers) -> Candidate:
+def _screen_one(profile: "Profile | None", built: "Built", layers: Layers, budgets: Budgets) -> Candidate:
     from devicekit.check.rules import check_graph
     from devicekit.graph.read import read_graph
     from devicekit.quantize.recipes import RECIPES, needs_calibration
 
     is_calibrated = built.recipe in RECIPES and needs_calibration(built.recipe)
     findings = list(built.findings)
-    if profile is not None and built.path is not None and not findings:
+    if built.path is not None and not findings:
+        graph = with_layers(read_graph(built.path), layers)
+        rules = check_graph(profile, graph) if profile is not None else []
         findings = [
-            *check_graph(profile, with_layers(read_graph(built.path), layers)),
-            *quality_findings(profile, built.fidelity, is_calibrated=is_calibrated),
+            *budget_rules.static_findings(budgets, profile, graph),
+            *(finding for finding in rules if finding.rule not in budgets.overridden),
+            *quality_findings(profile, built.fidelity, budgets, is_calibrated=is_calibrated),
+            *budget_rules.quality_findings(budgets, built.fidelity),
         ]
     status: Status = "failed" if built.path is None else "rejected" if findings else "fits"
     return Candidate(
@@ -93,28 +113,44 @@ def _screen_one(profile: "Profile | None", built: "Built", layers: Layers) -> Ca
 
 
 def quality_findings(
-    profile: "Profile", fidelity: "Fidelity | None", *, is_calibrated: bool
+    profile: "Profile | None",
+    fidelity: "Fidelity | None",
+    budgets: Budgets = NO_BUDGETS,
+    *,
+    is_calibrated: bool,
 ) -> Iterable[Finding]:
-    """Outputs stay within quality.min_cosine and quality.min_top1_agreement of the float model's."""
+    """Outputs stay within quality.min_cosine and quality.min_top1_agreement of the float model's.
+
+    `budgets` win over the profile.
+    """
     if fidelity is None:
         return
-    quality = profile.quality
-    if fidelity.cosine < quality.min_cosine - COSINE_ERROR:
+    minimum, origin = _threshold(budgets.min_cosine, profile, "min_cosine", flag="--min-cosine")
+    if minimum is not None and fidelity.cosine < minimum - COSINE_ERROR:
         yield Finding(
             rule="quality.min_cosine",
-            detail=f"cosine {fidelity.cosine:.6g} < {quality.min_cosine:g}",
+            detail=f"cosine {fidelity.cosine:.6g} < {minimum:g}{origin}",
             remedy=_accept(fidelity.cosine, "--min-cosine", is_calibrated=is_calibrated),
-            excess=quality.min_cosine / max(fidelity.cosine, 1e-6),
+            excess=minimum / max(fidelity.cosine, 1e-6),
         )
     agreement = fidelity.top1_agreement
-    minimum = quality.min_top1_agreement
-    if agreement is not None and agreement < minimum:
+    minimum, origin = _threshold(budgets.min_top1_agreement, profile, "min_top1_agreement", flag="--min-top1")
+    if agreement is not None and minimum is not None and agreement < minimum:
         yield Finding(
             rule="quality.min_top1_agreement",
-            detail=f"top-1 {agreement * 100:.1f} % < {minimum * 100:g} %",
+            detail=f"top-1 {agreement * 100:.1f} % < {minimum * 100:g} %{origin}",
             remedy=_accept(agreement, "--min-top1", is_calibrated=is_calibrated),
             excess=minimum / max(agreement, 1e-6),
         )
+
+
+def _threshold(
+    budget: float | None, profile: "Profile | None", key: str, *, flag: str
+) -> tuple[float | None, str]:
+    """Returns the threshold that holds, None for none, and " (FLAG)" where the flag set it."""
+    if budget is not None:
+        return budget, f" ({flag})"
+    return (None if profile is None else getattr(profile.quality, key)), ""
 
 
 def _accept(value: float, option: str, *, is_calibrated: bool) -> str:
@@ -130,9 +166,15 @@ def reject(candidate: Candidate, finding: Finding) -> Candidate:
     return replace(candidate, status="rejected", findings=(*candidate.findings, finding))
 
 
-def measured_findings(profile: "Profile", measurement: Measurement) -> Iterable[Finding]:
-    """A measured artifact stays within limits.memory_mib, and on a device within limits.latency_ms."""
-    limit_mib = profile.limits.memory_mib
+def measured_findings(
+    profile: "Profile", measurement: Measurement, budgets: Budgets = NO_BUDGETS
+) -> Iterable[Finding]:
+    """A measured artifact stays within limits.memory_mib, and on a device within limits.latency_ms.
+
+    `budgets` win over the profile.
+    """
+    yield from budget_rules.measured_findings(budgets, measurement)
+    limit_mib = None if budgets.max_memory_bytes is not None else profile.limits.memory_mib
     must_have = measurement.memory.must_have_bytes
     if limit_mib is not None and must_have is not None and must_have > limit_mib * 2**20:
         yield Finding(
@@ -141,7 +183,7 @@ def measured_findings(profile: "Profile", measurement: Measurement) -> Iterable[
             remedy="use a smaller input, a smaller model or an int8 recipe, or raise limits.memory_mib",
             excess=must_have / (limit_mib * 2**20),
         )
-    limit_ms = profile.limits.latency_ms
+    limit_ms = None if budgets.max_latency_ms is not None else profile.limits.latency_ms
     median_ms = measurement.latency.median_us / 1000
     if limit_ms is not None and measurement.evidence == "measured" and median_ms > limit_ms:
         yield Finding(
@@ -153,38 +195,47 @@ def measured_findings(profile: "Profile", measurement: Measurement) -> Iterable[
 
 
 def choose(candidates: Sequence[Candidate], prefer: Prefer) -> list[Candidate]:
-    """Returns the candidates with the best one that fits marked "chosen"; none where nothing fits."""
-    fitting = [c for c in candidates if c.status == "fits"]
-    if not fitting:
-        return list(candidates)
-    best = {"latency": _fastest, "size": _smallest, "quality": _most_faithful}[prefer](fitting)
-    return [replace(c, status="chosen") if c is best else c for c in candidates]
+    """Returns the candidates with the best one that fits marked "chosen"; none where nothing fits.
+
+    Those that another one dominates are marked too, and never chosen.
+    """
+    candidates = mark_dominated(candidates)
+    front = [c for c in candidates if c.status == "fits" and c.dominated_by is None]
+    if not front:
+        return candidates
+    for dimension in TIE_BREAKS[prefer]:
+        front = _KEEP_BEST[dimension](front)
+    return [replace(c, status="chosen") if c is front[0] else c for c in candidates]
 
 
-def _fastest(fitting: Sequence[Candidate]) -> Candidate:
-    timed = [(c.measurement.latency.median_us, c) for c in fitting if c.measurement is not None]
-    if not timed:
-        return _smallest(fitting)
-    limit = min(median for median, _ in timed) * SAME_LATENCY
-    return _smallest([c for median, c in timed if median <= limit])
+def _fastest(candidates: list[Candidate]) -> list[Candidate]:
+    timed = [(c.measurement.latency.median_us, c) for c in candidates if c.measurement is not None]
+    limit = min((median for median, _ in timed), default=0.0) * SAME_LATENCY
+    return [c for median, c in timed if median <= limit] or candidates
 
 
-def _smallest(fitting: Sequence[Candidate]) -> Candidate:
-    return min(fitting, key=lambda c: c.size_bytes or 0)
+def _smallest(candidates: list[Candidate]) -> list[Candidate]:
+    smallest = min(c.size_bytes or 0 for c in candidates)
+    return [c for c in candidates if (c.size_bytes or 0) == smallest]
 
 
-def _most_faithful(fitting: Sequence[Candidate]) -> Candidate:
-    def key(candidate: Candidate) -> tuple[float, float, float]:
+def _most_faithful(candidates: list[Candidate]) -> list[Candidate]:
+    def key(candidate: Candidate) -> tuple[float, float]:
         fidelity = candidate.fidelity
         if fidelity is None:
-            return (0.0, 0.0, -(candidate.size_bytes or 0))
-        return (
-            round(fidelity.task_metric or 0.0, 4),
-            round(fidelity.cosine, 6),
-            -(candidate.size_bytes or 0),
-        )
+            return (-math.inf, -math.inf)
+        metric = -math.inf if fidelity.task_metric is None else round(fidelity.task_metric, 4)
+        return (metric, round(fidelity.cosine, 6))
 
-    return max(fitting, key=key)
+    best = max(map(key, candidates))
+    return [c for c in candidates if key(c) == best]
+
+
+_KEEP_BEST: dict[str, Callable[[list[Candidate]], list[Candidate]]] = {
+    "latency": _fastest,
+    "size": _smallest,
+    "quality": _most_faithful,
+}
 
 
 def reason(candidates: Sequence[Candidate], prefer: Prefer) -> str:
@@ -195,12 +246,13 @@ def reason(candidates: Sequence[Candidate], prefer: Prefer) -> str:
     if prefer == "quality":
         has_metric = chosen.fidelity is not None and chosen.fidelity.task_metric is not None
         return "best task metric" if has_metric else "closest to the float model"
-    medians = [c.measurement.latency.median_us for c in candidates if c.measurement and not c.findings]
     if chosen.measurement is None:
         return "smallest that keeps quality; nothing was measured, `devicekit deploy` does"
-    if chosen.measurement.latency.median_us <= min(medians):
+    fastest = min(c.measurement.latency.median_us for c in candidates if c.measurement and not c.findings)
+    if chosen.measurement.latency.median_us <= fastest:
         return "fastest that keeps quality"
-    return f"smallest of those within {(SAME_LATENCY - 1) * 100:.0f} % of the fastest that keeps quality"
+    slower = max(chosen.measurement.latency.median_us / fastest, SAME_LATENCY) - 1
+    return f"smallest of those within {math.ceil(slower * 100 - 1e-6)} % of the fastest that keeps quality"
 
 
 def nearest_miss(candidates: Sequence[Candidate]) -> tuple[str, str]:

@@ -2,12 +2,13 @@
 
 JSON schema history (`schema` in every document)
     1   first version: latency, memory, conditions, stability
+        since November 2026 with `round_counts`; older documents have none
 """
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 SCHEMA = 1
@@ -77,7 +78,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run on one device gave."""
+    """What one run on one device gave, or several: `round_counts` is how many samples each gave, in order."""
 
     evidence: Evidence
     runner: str
@@ -92,9 +93,27 @@ class Measurement:
     model_sha256: str
     limits: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    round_counts: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
+
+
+def from_json(document: Mapping[str, Any]) -> Measurement:
+    """Returns the measurement that `to_json` wrote. Raises KeyError, TypeError or ValueError for another."""
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']}, expected {SCHEMA}")
+    known = {one.name for one in fields(Measurement)}
+    values = {key: value for key, value in document.items() if key in known}
+    for key in ("limits", "notes", "round_counts"):
+        values[key] = tuple(document.get(key, ()))
+    latency = document["latency"]
+    samples = tuple(map(float, latency["samples_us"]))
+    counts = values["round_counts"]
+    if not samples or min(samples) < 0 or (counts and (sum(counts) != len(samples) or min(counts) < 1)):
+        raise ValueError(f"{len(samples)} samples in rounds of {counts}")
+    values["latency"] = summarize(samples, first_us=latency["first_us"], init_us=latency["init_us"])
+    return Measurement(**{**values, "memory": Memory(**document["memory"])})
 
 
 def summarize(samples_us: Sequence[float], *, first_us: float | None, init_us: float | None) -> Latency:
@@ -127,6 +146,7 @@ def pooled(rounds: Sequence[Measurement]) -> Measurement:
         memory=most,
         conditions=conditions,
         stability=stability(samples),
+        round_counts=tuple(one.latency.count for one in rounds),
     )
 
 

@@ -8,6 +8,7 @@ from devicekit.measurement import (
     SCHEMA,
     Measurement,
     Memory,
+    from_json,
     percentile,
     pooled,
     spread,
@@ -110,3 +111,33 @@ def test_json_has_the_names_that_scripts_rely_on() -> None:
         "samples_us", "first_us", "init_us", "median_us", "p95_us", "mean_us", "stdev_us", "count",
     }  # fmt: skip
     assert document["memory"]["must_have_bytes"] is None
+    assert from_json(document) == measurement
+
+
+def test_a_document_from_before_rounds_were_kept_is_read_and_a_broken_one_refused() -> None:
+    one = Measurement(
+        evidence="simulated",
+        runner="script",
+        runtime_version="2.3.0",
+        threads=1,
+        latency=summarize(QUIET, first_us=1.0, init_us=2.0),
+        memory=Memory(None, None, None, source="none"),
+        conditions={},
+        stability=stability(QUIET),
+        device="host",
+        model="m.tflite",
+        model_sha256="0" * 64,
+    )
+    both = pooled([one, one])
+    document = json.loads(json.dumps(both.to_json()))
+    assert document["round_counts"] == [10, 10]
+    assert from_json(document).round_counts == (10, 10)
+    older = {key: value for key, value in document.items() if key != "round_counts"}
+    assert from_json(older).round_counts == ()
+    for broken in (
+        {**document, "schema": SCHEMA + 1},
+        {**document, "round_counts": [10, 9]},
+        {**document, "latency": {**document["latency"], "samples_us": []}},
+    ):
+        with pytest.raises(ValueError):
+            from_json(broken)

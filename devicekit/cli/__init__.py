@@ -11,6 +11,7 @@ COMMANDS = {
     "check": ("devicekit.cli.model:check", "Check a model against a profile's rules."),
     "convert": ("devicekit.cli.model:convert", "Write a .tflite, by recipe or fitted to a profile."),
     "measure": ("devicekit.cli.measure:measure", "Measure latency and memory of a .tflite."),
+    "compare": ("devicekit.cli.compare:compare", "Compare models side by side, against the first."),
     "profile": ("devicekit.cli.profile:profile", "List, show and check device profiles."),
 }
 

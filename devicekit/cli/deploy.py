@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from devicekit.cli.budgets import budgets
 from devicekit.cli.options import (
     RECIPES,
     building,
@@ -29,6 +30,7 @@ from devicekit.cli.options import (
 @click.option("--output", "-o", "folder", metavar="DIR", help="Default: MODEL.PROFILE.")
 @click.option("--overwrite", is_flag=True, help="Replace an output folder that devicekit made.")
 @click.option("--keep-all", is_flag=True, help="Keep the .tflite of every candidate.")
+@budgets
 @building
 @loading
 @common

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from devicekit.cli.budgets import budgets
 from devicekit.cli.options import (
     RECIPES,
     building,
@@ -59,6 +60,7 @@ def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **
 @click.option("--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}.")
 @click.option("--output", "-o", "path", metavar="FILE", help="Default: MODEL.RECIPE.tflite.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@budgets
 @building
 @loading
 @common

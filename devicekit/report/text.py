@@ -16,6 +16,7 @@ LABEL_WIDTH = 14
 LAYOUTS = {
     "Deployment": "devicekit.report.layouts.deployment:lines",
     "Conversion": "devicekit.report.layouts.deployment:conversion_lines",
+    "Comparison": "devicekit.report.layouts.compare:lines",
     "CheckResult": "devicekit.report.layouts.model:check_lines",
     "Inspection": "devicekit.report.layouts.model:inspection_lines",
     "Measurement": "devicekit.report.layouts.measurement:lines",
@@ -96,6 +97,11 @@ class _Columns:
     rows: list[tuple[str, ...]]
     left: int
     optional: tuple[str, ...]
+
+    def __rich_measure__(self, console: Any, options: Any) -> Any:
+        from rich.measure import Measurement
+
+        return Measurement.get(console, options, self._table(()))
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         from rich.measure import Measurement

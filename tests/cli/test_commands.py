@@ -32,14 +32,14 @@ def devicekit(*argv: str | Path, cwd: Path, **env: str) -> subprocess.CompletedP
 
 def test_help_shows_every_command_and_where_to_start(tmp_path: Path) -> None:
     shown = devicekit("--help", cwd=tmp_path).stdout
-    for command in ("deploy", "inspect", "check", "convert", "measure", "profile"):
+    for command in ("deploy", "inspect", "check", "convert", "measure", "compare", "profile"):
         assert f"\n  {command} " in shown
     assert "Start with: devicekit deploy model.h5 --profile pixel7" in shown
 
 
 @pytest.mark.parametrize(
     "argv",
-    [[name, "--help"] for name in ("deploy", "inspect", "check", "convert", "measure", "profile")]
+    [[name, "--help"] for name in ("deploy", "inspect", "check", "convert", "measure", "compare", "profile")]
     + [["profile", name, "--help"] for name in ("list", "show", "check")],
     ids=" ".join,
 )

@@ -20,6 +20,7 @@ def lines(deployment: "Deployment") -> Iterator[Any]:
     """Yields the parts of a deployment's report, in reading order."""
     profile = deployment.profile
     rows = [*_model_rows(deployment), (profile.name, escape(profile_line(profile)))]
+    rows += [*_budget_rows(deployment)]
     rows += _step_rows(deployment, deployment.seconds)
     rows.append(("device", escape(device_line(deployment))))
     yield labelled(rows)
@@ -39,7 +40,7 @@ def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
     rows = _model_rows(conversion)
     if conversion.profile is not None:
         rows.append((conversion.profile.name, escape(profile_line(conversion.profile))))
-    yield labelled([*rows, *_step_rows(conversion, {})])
+    yield labelled([*rows, *_budget_rows(conversion), *_step_rows(conversion, {})])
     yield ""
     yield _table(conversion, has_measurements=False)
     yield from _choice(conversion)
@@ -86,6 +87,12 @@ def _tensors(side: str, tensors: "dict[str, Tensor]") -> str:
     shown = [f"{name} {t.dtype} {fmt.shape(t.shape_signature)}" for name, t in tensors.items()]
     more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
     return f"{fmt.plural(len(shown), side)} {', '.join(shown[:2])}{more}"
+
+
+def _budget_rows(conversion: "Conversion") -> Iterator[tuple[str, str]]:
+    """Yields what the caller allows in place of the profile, where that is anything."""
+    if words := conversion.budgets.in_words():
+        yield "budgets", escape(words)
 
 
 def _step_rows(conversion: "Conversion", seconds: "Any") -> list[tuple[str, str]]:
@@ -168,9 +175,15 @@ def _row(candidate: Candidate, *, is_measured: bool, metric: str | None) -> list
     if metric:
         value = fidelity.task_metric if fidelity else None
         cells.append(fmt.percent(value) if metric == "accuracy" else fmt.number(value))
-    cells.append("" if candidate.status == "fits" else candidate.status)
-    style = "green" if is_chosen else "dim" if candidate.findings else ""
+    cells.append(_status(candidate))
+    style = "green" if is_chosen else "dim" if candidate.findings or candidate.dominated_by else ""
     return [f"[{style}]{cell}[/]" if style and cell else cell for cell in cells]
+
+
+def _status(candidate: Candidate) -> str:
+    if candidate.dominated_by is not None:
+        return "dominated"
+    return "" if candidate.status == "fits" else candidate.status
 
 
 def _choice(conversion: "Conversion") -> Iterator[Any]:
@@ -184,10 +197,22 @@ def _choice(conversion: "Conversion") -> Iterator[Any]:
         difference = verified["max_difference"]
         same = "the same outputs as" if not difference else f"within {difference:.0e} of the outputs of"
         rows.append(("verified", f"{chosen.recipe}: where it was measured, {same} the reference"))
+    rows += _dominated(conversion.candidates)
     rows += _rejected(conversion.candidates)
     if rows:
         yield ""
         yield labelled([(label, escape(text)) for label, text in rows])
+
+
+def _dominated(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
+    """Yields one row: which recipes another one makes pointless, and by what."""
+    pairs: dict[str, list[str]] = {}
+    for candidate in candidates:
+        if candidate.dominated_by is not None:
+            pairs.setdefault(candidate.dominated_by, []).append(candidate.recipe)
+    if pairs:
+        listed = "; ".join(f"{', '.join(recipes)} by {by}" for by, recipes in pairs.items())
+        yield "dominated", f"{listed}: worse in something, better in nothing that is shown here"
 
 
 def _rejected(candidates: Sequence[Candidate]) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Compares .tflite files and output folders side by side, against the first of them."""

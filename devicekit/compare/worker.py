@@ -1,0 +1,104 @@
+"""The child that runs two models on the same inputs: what crashes here is a finding there."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit.child import serve
+from devicekit.errors import DevicekitError
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+from devicekit.quantize import fidelity
+from devicekit.quantize.calibration import load_data, rows
+from devicekit.quantize.predictor import Predictor, stacked
+from devicekit.quantize.scores import NO_SCORES, find_scores
+from devicekit.quantize.signatures import with_signature
+from devicekit.quantize.worker import worded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Row = Mapping[str, "NDArray[Any]"]
+
+RANDOM_COUNT = 64
+THREADS = 2
+
+
+def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields {"running": label} before a model runs, then {"fidelity", "inputs", "notes"} or {"refused"}.
+
+    Of the two models, the second is compared with the first. Raises UsageError for the data that was given.
+    """
+    graphs = {label: read_graph(Path(path)) for label, path in request["models"].items()}
+    first, other = graphs
+    try:
+        data = load_data(request["data"], graphs[first], random_count=RANDOM_COUNT)
+    except DevicekitError as error:
+        if request["data"] is not None:
+            raise
+        yield {"refused": f"{error.message.removeprefix(f'{graphs[first].path.name}: ')}; {error.remedy}"}
+        return
+    real = {name: _real(values, graphs[first], name) for name, values in data.evaluation.items()}
+    outputs: dict[str, dict[str, NDArray[Any]]] = {}
+    count = len(next(iter(real.values())))
+    for label, graph in graphs.items():
+        yield {"running": label}
+        try:
+            samples = rows(real, graph)[:count]
+            outputs[label] = _run(graph, samples, request["evaluation_s"] / len(graphs))
+        except (RuntimeError, ValueError) as error:
+            yield {"refused": f"{label} does not run here: {worded('loads', error).detail}"}
+            return
+        count = len(next(iter(outputs[label].values())))
+    yield {"running": None}
+    reference = {name: values[:count] for name, values in outputs[first].items()}
+    scores = (
+        NO_SCORES
+        if data.is_random
+        else find_scores(reference, _first(data.labels, count), source=data.source)
+    )
+    yield {
+        "fidelity": asdict(fidelity.compare(reference, outputs[other], scores)),
+        "inputs": f"{count} samples of {data.source}" if not data.is_random else f"{count} {data.source}",
+        "notes": _notes(reference),
+    }
+
+
+def _run(graph: Graph, samples: Sequence[Row], evaluation_s: float) -> dict[str, "NDArray[Any]"]:
+    """Returns the outputs for as many samples as `evaluation_s` allows, one at least."""
+    predictor = Predictor(with_signature(graph.path.read_bytes()), threads=THREADS)
+    deadline = time.monotonic() + evaluation_s
+    outputs = []
+    for sample in samples:
+        outputs.append(predictor.predict(sample))
+        if time.monotonic() > deadline:
+            break
+    return stacked(outputs)
+
+
+def _real(values: "NDArray[Any]", graph: Graph, name: str) -> "NDArray[Any]":
+    """Returns the real numbers that quantized ones stand for; others as they are."""
+    import numpy as np
+
+    tensor = graph.input_tensors[name]
+    if not tensor.scale or values.dtype.kind not in "iu":
+        return values
+    steps = values.astype(np.float32) - (tensor.zero_point[0] if tensor.zero_point else 0)
+    real: NDArray[Any] = steps * np.float32(tensor.scale[0])
+    return real
+
+
+def _first(labels: "NDArray[Any] | None", count: int) -> "NDArray[Any] | None":
+    return None if labels is None else labels[:count]
+
+
+def _notes(reference: fidelity.Outputs) -> list[str]:
+    if fidelity.all_finite(reference):
+        return []
+    return ["the first model's own outputs are not finite on these inputs: fidelity says nothing"]
+
+
+if __name__ == "__main__":
+    serve(handle)
