@@ -140,11 +140,18 @@ def draw(entry: Entry, name: str, shape: tuple[int, ...], dtype: str, rng) -> np
         return np.array(texts).reshape(shape)
     low, high = choice
     if "int" in dtype:
-        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
+        return padded(entry, rng.integers(low, high, shape, endpoint=True).astype(dtype), rng)
     # Dark and bright, flat and contrasting samples: each within a part of the range.
     part = np.sort(rng.uniform(0, 1, (2, shape[0], *[1] * (len(shape) - 1))), axis=0)
     values = low + (high - low) * (part[0] + (part[1] - part[0]) * rng.uniform(0, 1, shape))
-    return values.astype("float32" if "bfloat" in dtype else dtype)
+    return padded(entry, values.astype("float32" if "bfloat" in dtype else dtype), rng)
+
+
+def padded(entry: Entry, values: np.ndarray, rng) -> np.ndarray:
+    if entry.padded:
+        for sample in values:
+            sample[rng.integers(2, len(sample), endpoint=True) :] = 0
+    return values
 
 
 def run(model, inputs: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:

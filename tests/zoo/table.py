@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 Range = tuple[float, float] | tuple[str, ...]
 
 WORDS = ("the", "cat", "dog", "sat", "on", "a", "mat", "red", "bird", "flew")
+TEXT = (" ", *WORDS, "Cat,", "DOG!", "it's")  # with a space: sentences of these words
 # Sixteen rounding steps of a half type (10 and 7 bits behind the point).
 FLOAT16, BFLOAT16 = 16 * 2.0**-10, 16 * 2.0**-7
 AUDIO: Mapping[str, Range] = {"signal": (-1, 1)}
@@ -23,7 +24,7 @@ class Entry:
     the kit must refuse it and say so. `twin` builds the same in float32 for a model in half precision, whose
     own outputs may be `rounding` away from that. `one_by_one` is for models whose outputs depend on what else
     is in the batch; the others are recorded in one batch, as trained: at batch 1 Keras 3 computes some sums
-    wrongly.
+    wrongly. `padded` ends each sample with zeros of a length of its own, as masks expect.
     """
 
     build: str
@@ -40,6 +41,7 @@ class Entry:
     one_by_one: bool = False
     twin: str = ""
     rounding: float = 0.0
+    padded: bool = False
 
     @property
     def takes_text(self) -> bool:
@@ -95,7 +97,7 @@ ZOO: Mapping[str, Entry] = {
     "lstm_any_length": _rnn(
         "lstm_any_length", "LSTM over a free length, fixed by --shape", shapes={"series": (1, 10, 4)}
     ),
-    "lstm_masked": _rnn("lstm_masked", "LSTM behind a mask"),
+    "lstm_masked": _rnn("lstm_masked", "LSTM behind a mask", padded=True),
     "lstm_stateful": _rnn("lstm_stateful", "stateful LSTM, batch of 1", one_by_one=True),
     "lstm_states": _rnn("lstm_states", "one LSTM step, states in and out", ranges={"hidden": (-1, 1)}),
     "stacked_cells": _rnn("stacked_cells", "RNN over an LSTM cell and a GRU cell"),
@@ -130,7 +132,11 @@ ZOO: Mapping[str, Entry] = {
     "embedding_pool": Entry("text:embedding_pool", "embedding, average", {"words": (0, 199)}),
     "text_cnn": Entry("text:text_cnn", "embedding, convolutions of three sizes", {"words": (0, 199)}),
     "embedding_masked_lstm": Entry(
-        "text:embedding_masked_lstm", "masked embedding, LSTM", {"words": (0, 99)}, is_recurrent=True
+        "text:embedding_masked_lstm",
+        "masked embedding, LSTM",
+        {"words": (1, 99)},
+        is_recurrent=True,
+        padded=True,
     ),
     "word_tagger": Entry("text:word_tagger", "bidirectional LSTM", {"words": (0, 99)}, is_recurrent=True),
     "skip_gram": Entry(
@@ -138,10 +144,8 @@ ZOO: Mapping[str, Entry] = {
     ),
     "recommender": Entry("text:recommender", "two embeddings", {"user": (0, 59), "item": (0, 59)}),
     "string_lookup": Entry("text:string_lookup", "StringLookup, embedding", {"word": WORDS}),
-    "text_vectorization": Entry(
-        "text:text_vectorization", "TextVectorization, embedding", {"text": (" ", *WORDS)}
-    ),
-    "bag_of_words": Entry("text:bag_of_words", "TextVectorization to a multi-hot", {"text": (" ", *WORDS)}),
+    "text_vectorization": Entry("text:text_vectorization", "TextVectorization, embedding", {"text": TEXT}),
+    "bag_of_words": Entry("text:bag_of_words", "TextVectorization to a multi-hot", {"text": TEXT}),
     "integer_lookup": Entry("text:integer_lookup", "IntegerLookup, embedding", {"code": (0, 9)}),
     "hashing": Entry("text:hashing", "Hashing, embedding", {"code": (0, 1000)}),
     "category_encoding": Entry(
