@@ -23,7 +23,6 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.fit import Candidate, Prefer
-from devicekit.graph.layers import Layers
 from devicekit.measurement import Measurement, Plan, pooled
 from devicekit.rounds import measure_in_rounds
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from devicekit.device.seam import Device
     from devicekit.profile.schema import Profile
     from devicekit.quantize.build import BuildResult, DataSummary
+    from devicekit.quantize.recipes import Io
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def deploy(
     max_memory_bytes: int | None = None,
     max_latency_ms: float | None = None,
     max_accuracy_drop: float | None = None,
+    io: "Io | None" = None,
     threads: int | None = None,
     folder: str | Path | None = None,
     overwrite: bool = False,
@@ -71,9 +72,10 @@ def deploy(
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
     None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
-    fit.TIE_BREAKS says what decides between those that fit. `trust`, `custom_objects`, `shapes`, `rewrite`
-    and `custom_ops` are convert_source's. `timeout_s` bounds the silence of every step. Where nothing fits,
-    or the device is lost on the way, `chosen` is None and `error` says why.
+    fit.TIE_BREAKS says what decides between those that fit. `io` is the type of inputs and outputs of recipes
+    that quantize them. `trust`, `custom_objects`, `shapes`, `rewrite` and `custom_ops` are convert_source's.
+    `timeout_s` bounds the silence of every step. Where nothing fits, or the device is lost on the way,
+    `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
@@ -82,7 +84,9 @@ def deploy(
     from devicekit.runner.limits import plan_for
 
     model = Path(model)
-    target = customized(profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement)
+    target = customized(
+        profile, recipes, prefer=prefer, min_cosine=min_cosine, min_top1=min_top1_agreement, io=io
+    )
     budgets = Budgets(
         max_size_bytes=max_size_bytes,
         max_memory_bytes=max_memory_bytes,
@@ -116,11 +120,12 @@ def deploy(
                 data=data,
                 eval_function=eval_function,
                 out_dir=place.scratch,
+                **fit.demands(target),
                 **limits,
             )
         _refuse_quantized(model, recipes, built)
         budget_rules.check_built(budgets, built)
-        candidates = fit.screen(target, built.candidates, Layers(source.layers), budgets)
+        candidates = fit.screen(target, built.candidates, source.layers, budgets)
         plan = plan_for(target, threads=threads, timeout_s=timeout_s)
         plan = replace(plan, memory_bytes=budgets.max_memory_bytes or plan.memory_bytes)
         with steps("measure"), connect(target, device) as board:
@@ -161,6 +166,7 @@ def convert(
     max_memory_bytes: int | None = None,
     max_latency_ms: float | None = None,
     max_accuracy_drop: float | None = None,
+    io: "Io | None" = None,
     path: str | Path | None = None,
     overwrite: bool = False,
     trust: bool = False,
@@ -172,18 +178,18 @@ def convert(
 ) -> Conversion:
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
 
-    With neither, float32. Nothing is measured: where the profile prefers latency, the smallest file that
-    keeps its rules wins. Where nothing fits, `chosen` is None and nothing is written.
+    With neither, float32; `io` as in `deploy`. Nothing is measured: where the profile prefers latency, the
+    smallest file that keeps its rules wins. Where nothing fits, `chosen` is None and nothing is written.
     Raises as `deploy` does, and ConvertError where `recipe` is named for a model that is quantized already.
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.recipes import known_recipe
+    from devicekit.quantize.recipes import known_recipe, with_io
 
     model = Path(model)
-    own = {"prefer": prefer, "min_cosine": min_cosine, "min_top1": min_top1_agreement}
+    own = {"prefer": prefer, "min_cosine": min_cosine, "min_top1": min_top1_agreement, "io": io}
     target = None if profile is None else customized(profile, (recipe,) if recipe else (), **_given(own))
-    recipes = target.recipes.try_ if target else (known_recipe(recipe or "float32"),)
+    recipes = target.recipes.try_ if target else with_io((known_recipe(recipe or "float32"),), io)
     path = Path(path or f"{model_name(model)}.{target.name if target else recipes[0]}.tflite")
     if path.suffix in _SOURCE_SUFFIXES or path.resolve() == model.resolve():
         raise UsageError(f"-o {path} would replace a model with a .tflite", remedy="name a new .tflite file")
@@ -215,12 +221,13 @@ def convert(
             data=data,
             eval_function=eval_function,
             out_dir=place.scratch,
+            **fit.demands(target),
             **limits,
         )
         _refuse_quantized(model, (recipe,) if recipe else (), built)
         budget_rules.check_built(budgets, built)
         candidates = fit.choose(
-            fit.screen(target, built.candidates, Layers(source.layers), budgets),
+            fit.screen(target, built.candidates, source.layers, budgets),
             target.recipes.prefer if target else "size",
         )
         return output.file_conversion(
@@ -278,13 +285,15 @@ def customized(
     prefer: Prefer | None = None,
     min_cosine: float | None = None,
     min_top1: float | None = None,
+    io: "Io | None" = None,
 ) -> "Profile":
     """Returns the profile with what the caller sets in place of its own values."""
     from devicekit.profile.lookup import load_profile
-    from devicekit.quantize.recipes import known_recipe
+    from devicekit.quantize.recipes import known_recipe, with_io
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
-    own = {"prefer": prefer, "try_": tuple(dict.fromkeys(recipes)) or None}
+    tried = tuple(dict.fromkeys(recipes)) or target.recipes.try_
+    own = {"prefer": prefer, "try_": with_io(tried, io)}
     quality = {"min_cosine": min_cosine, "min_top1_agreement": min_top1}
     target = target.model_copy(
         update={

@@ -12,6 +12,7 @@ from devicekit.check.finding import Finding
 from devicekit.graph.layers import NO_LAYERS, Layers, with_layers
 from devicekit.measurement import Measurement
 from devicekit.pareto import SAME_LATENCY, mark_dominated
+from devicekit.quantize.fidelity import COSINE_ERROR, Thresholds
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
@@ -30,8 +31,6 @@ TIE_BREAKS: dict[Prefer, tuple[str, ...]] = {
     "quality": ("quality", "size", "latency"),
 }
 PREFERENCES = tuple(TIE_BREAKS)
-# Cosines are computed in float64 of float32 outputs: equal ones come out within this of 1.
-COSINE_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,19 @@ class Candidate:
         }
 
 
+def demands(profile: "Profile | None") -> dict[str, Any]:
+    """Returns what `build` must know of the profile: its thresholds, and what its runtime lacks."""
+    from devicekit.check.rules import highest_version
+
+    if profile is None:
+        return {}
+    quality = profile.quality
+    return {
+        "wanted": Thresholds(quality.min_cosine, quality.min_top1_agreement),
+        "dense_version": highest_version(profile.runtime, "FULLY_CONNECTED"),
+    }
+
+
 def screen(
     profile: "Profile | None",
     built: Iterable["Built"],
@@ -85,9 +97,9 @@ def screen(
 def _screen_one(profile: "Profile | None", built: "Built", layers: Layers, budgets: Budgets) -> Candidate:
     from devicekit.check.rules import check_graph
     from devicekit.graph.read import read_graph
-    from devicekit.quantize.recipes import RECIPES, needs_calibration
+    from devicekit.quantize.recipes import CALIBRATED, base_of
 
-    is_calibrated = built.recipe in RECIPES and needs_calibration(built.recipe)
+    is_calibrated = base_of(built.recipe) in CALIBRATED
     findings = list(built.findings)
     if built.path is not None and not findings:
         graph = with_layers(read_graph(built.path), layers)

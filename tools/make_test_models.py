@@ -42,6 +42,24 @@ def lstm() -> tf_keras.Model:
     return tf_keras.Model(series, layers.Dense(2)(layers.LSTM(4, name="memory")(series)))
 
 
+def rnns() -> dict[str, tf_keras.Model]:
+    """Returns RNNs that become fused LSTMs, that are unrolled, and one that becomes a loop (WHILE)."""
+
+    def model(*stack: tf_keras.layers.Layer) -> tf_keras.Model:
+        return tf_keras.Sequential(
+            [layers.Input((5, 4), batch_size=1, name="series"), *stack, layers.Dense(3)]
+        )
+
+    return {
+        "lstm_stacked": model(layers.LSTM(6, return_sequences=True), layers.LSTM(5)),
+        "lstm_bidirectional": model(layers.Bidirectional(layers.LSTM(6))),
+        "lstm_unrolled": model(layers.LSTM(6, unroll=True)),
+        "gru_unrolled": model(layers.GRU(6, unroll=True)),
+        "rnn_unrolled": model(layers.SimpleRNN(6, unroll=True)),
+        "gru_loop": model(layers.GRU(6)),
+    }
+
+
 def inverse() -> tf.Module:
     """Returns a module that needs an operator TensorFlow Lite does not have: MatrixInverse."""
     module = tf.Module()
@@ -93,6 +111,7 @@ def main() -> None:
         "lstm": convert(lstm()),
         "flex": convert(inverse(), flex),
         "custom": convert(inverse(), custom),
+        **{name: convert(model) for name, model in rnns().items()},
     }
     for name, content in models.items():
         (OUT / f"{name}.tflite").write_bytes(content)

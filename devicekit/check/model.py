@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.check.finding import Finding
 from devicekit.check.rules import check_graph
 from devicekit.errors import Unsupported, UsageError
-from devicekit.graph.layers import Layers, with_layers
+from devicekit.graph.layers import with_layers
 
 if TYPE_CHECKING:
     from devicekit.convert.remedies.remedy import Rewrite
@@ -81,7 +81,7 @@ def check_model(
         )
     except Unsupported as error:
         return CheckResult(target.name, str(model), False, error.findings)
-    graph = with_layers(read_graph(source.float_path), Layers(source.layers))
+    graph = with_layers(read_graph(source.float_path), source.layers)
     findings = tuple(check_graph(target, graph))
     return CheckResult(target.name, str(model), not findings, findings, source.rewrites, source.unverified)
 

@@ -12,7 +12,7 @@ from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.plugins import resolve
 
 if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
+    from devicekit.profile.schema import Profile, Runtime
 
 # The name in a finding -> the rule, in the order of the findings.
 RULES: Mapping[str, str] = {
@@ -26,6 +26,8 @@ RULES: Mapping[str, str] = {
     "version": "devicekit.check.rules:versions_are_known",
     "shape": "devicekit.check.rules:shapes_are_fixed",
 }
+
+_RELEASES: Mapping[str, Releases] = {"litert": LITERT, "tflite": TFLITE}
 
 _SMALLER = "use a smaller recipe or model, or raise the limit"
 _LESS_MEMORY = "use a smaller model or input, or raise limits.memory_mib"
@@ -154,7 +156,7 @@ def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """The profile's runtime.version has each operator, at the version that the file needs."""
     runtime = profile.runtime
-    releases = {"litert": LITERT, "tflite": TFLITE}.get(runtime.name)
+    releases = _RELEASES.get(runtime.name)
     if runtime.version is None or releases is None:
         return
     title = {"litert": "LiteRT", "tflite": "TensorFlow Lite"}[runtime.name]
@@ -181,6 +183,19 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
             f"was converted for {title} {stamp} or newer, {here}",
             remedy=f"update the device's runtime to {title} {stamp} or newer",
         )
+
+
+def highest_version(runtime: "Runtime", name: str) -> int | None:
+    """Returns the highest version of an operator that a runtime has, 0 for none; None: nobody knows."""
+    releases = _RELEASES.get(runtime.name)
+    if runtime.version is None or releases is None:
+        return None
+    known = [
+        highest
+        for highest, first in releases.get(name, {}).items()
+        if _parts(first) <= _parts(runtime.version)
+    ]
+    return max(known, default=0)
 
 
 def shapes_are_fixed(profile: "Profile", graph: Graph) -> Iterator[Finding]:

@@ -21,7 +21,9 @@ FORMATS = ("text", "json")
 INTERRUPTED = 130
 
 # Written out, so that --help imports nothing; a test compares it with the table of recipes.
-RECIPES = "float32, float16, dynamic_int8, weight_int8, weight_int4, int8, int8_float_io, int16x8"
+RECIPES = (
+    "float32, float16, dynamic_int8, weight_int8, weight_int4, int8, int8_float_io, int16x8, int16x8_float_io"
+)
 
 
 def common(command: F) -> F:
@@ -89,6 +91,11 @@ def building(command: F) -> F:
             "min_top1_agreement",
             type=click.FloatRange(0, 1),
             help="Overrides quality.min_top1_agreement.",
+        ),
+        click.option(
+            "--io",
+            type=click.Choice(["int8", "float"]),
+            help="Inputs and outputs of static recipes: quantized, or float32.",
         ),
         click.option(
             "--eval",

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def _convert(
 
     from devicekit.convert.inputs import refuse_strings
     from devicekit.convert.load import layers_in, load
-    from devicekit.convert.lower import trace
+    from devicekit.convert.lower import trace, with_outputs
     from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
 
@@ -69,7 +70,7 @@ def _convert(
             "max_difference": verified.max_difference,
             "notes": [*loaded.notes, *model.notes, *verified.notes],
             "rewrites": [one.to_json() for one in model.rewrites],
-            "layers": dict(layers_in(loaded).classes),
+            "layers": asdict(with_outputs(layers_in(loaded), model.function)),
             "unverified": unverified,
         }
     }

@@ -29,6 +29,7 @@ class Loaded:
     `call` takes tensors in the order of `inputs` (tf.TensorSpec with batch 1 and clean names) and returns
     tensors by output name. `holds` are the variables, or the object that owns them, which conversion must
     keep. `layers` are the Keras layers, inner ones too; a SavedModel has none.
+    `is_legacy` says that they are Keras 2's.
     """
 
     path: Path
@@ -37,12 +38,15 @@ class Loaded:
     holds: Any
     parameters: int | None
     layers: tuple[Any, ...] = ()
+    is_legacy: bool = False
     notes: tuple[str, ...] = ()
 
 
 def layers_in(loaded: Loaded) -> Layers:
     """Returns the names of a loaded model's layers."""
-    return Layers({layer.name: type(layer).__name__ for layer in loaded.layers})
+    classes = {layer.name: type(layer).__name__ for layer in loaded.layers}
+    # Keras 3 has called each layer once when it was built: the trace is the second call.
+    return Layers(classes, numbered=bool(classes) and not loaded.is_legacy)
 
 
 def load(
@@ -166,7 +170,8 @@ def _from_keras(path: Path, model: Any, keras: Any, shapes: Mapping[str, Sequenc
         result = functional(tree.pack_sequence_as(structure, list(tensors)), training=False)
         return dict(zip(outputs, tree.flatten(result), strict=True))
 
-    return Loaded(path, call, inputs, holds, int(model.count_params()), tuple(model._flatten_layers()))
+    layers = tuple(model._flatten_layers())
+    return Loaded(path, call, inputs, holds, int(model.count_params()), layers, is_legacy)
 
 
 def _tables(model: Any) -> list[Any]:

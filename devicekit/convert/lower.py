@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from devicekit.convert.advice import unsupported
 from devicekit.convert.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops
 from devicekit.errors import ConvertError, Unsupported
+from devicekit.graph.layers import Layers
 
 
 def trace(loaded: Loaded) -> Any:
@@ -97,3 +99,14 @@ def held(owner: Any, more: Sequence[Any], function: Any) -> list[Any]:
 def _handle_ids(trackable: Any) -> set[int]:
     handles = (getattr(trackable, name, None) for name in ("handle", "resource_handle"))
     return {id(handle) for handle in handles if handle is not None}
+
+
+def with_outputs(layers: Layers, function: Any) -> Layers:
+    """Returns the layers with those that a traced function's outputs come from."""
+    outputs = {}
+    for name, tensor in function.structured_outputs.items():
+        op = next(t.op for t in function.graph.outputs if t.name == tensor.name)
+        while op.type == "Identity":
+            op = op.inputs[0].op
+        outputs[name] = layers.of_op(op.name)
+    return replace(layers, outputs=outputs)

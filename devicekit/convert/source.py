@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of, readable
 from devicekit.convert.remedies.remedy import Rewrite
 from devicekit.digest import sha256_file, sha256_tree
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
+from devicekit.graph.layers import NO_LAYERS, Layers
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
 CONVERT_VERSION = 3
@@ -35,7 +36,7 @@ class Source:
     `reference_path` is an .npz of what Keras gave: "in/NAME" and "out/NAME" by signature names, with a
     leading axis of samples; None for a .tflite. `max_difference` is what verify.Verified says of them; None
     for a .tflite, and where outputs are random. `seconds` is what this call took, `cached` whether nothing
-    was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers: name -> class.
+    was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers.
     `unverified` says why the .tflite could not be compared with Keras, None where it was.
     """
 
@@ -51,7 +52,7 @@ class Source:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
-    layers: Mapping[str, str] = field(default_factory=dict)
+    layers: Layers = NO_LAYERS
     unverified: str | None = None
 
 
@@ -131,7 +132,7 @@ def convert_source(
         versions=versions,
         notes=tuple(result["notes"]),
         rewrites=tuple(Rewrite(**{**one, "layers": tuple(one["layers"])}) for one in result["rewrites"]),
-        layers=result["layers"],
+        layers=Layers(**result["layers"]),
         unverified=result["unverified"],
     )
 

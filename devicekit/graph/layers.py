@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from devicekit.graph.model import Graph, Op, Subgraph
 
-# Keras 3 numbers the scopes of a second call of the same layer: "dense" becomes "dense_1".
+# Keras numbers the scopes of a second call of the same layer: "dense" becomes "dense_1".
 _NUMBER = re.compile(r"_\d+$")
 _CALL = ("PartitionedCall", "StatefulPartitionedCall")
 _MOST_NAMED = 3
@@ -14,9 +14,15 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a model: name -> class, as in {"conv1": "Conv2D"}; none for a SavedModel."""
+    """The layers of a model: name -> class, as in {"conv1": "Conv2D"}; none for a SavedModel.
+
+    `numbered` says that each layer's scope bears a number behind its name, as Keras 3 gives it. `outputs`
+    maps the model's outputs to their layers: the converter renames those tensors.
+    """
 
     classes: Mapping[str, str] = field(default_factory=dict)
+    numbered: bool = False
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     def of_op(self, name: str) -> str:
         """Returns the innermost layer in an op's or tensor's name, "" where it names none.
@@ -25,7 +31,8 @@ class Layers:
         model/block/conv1/Conv2D; a tensor fused of several ops lists theirs, split by ";".
         """
         for part in reversed(name.split(";")[0].split("/")):
-            for candidate in (part, _NUMBER.sub("", part)):
+            exact, base = part, _NUMBER.sub("", part)
+            for candidate in (base, exact) if self.numbered else (exact, base):
                 if candidate in self.classes:
                     return candidate
         scopes = [part for part in name.split(";")[0].split("/")[:-1] if not part.startswith(_CALL)]
@@ -45,13 +52,18 @@ NO_LAYERS = Layers()
 
 def with_layers(graph: Graph, layers: Layers) -> Graph:
     """Returns the graph of a .tflite whose operators name the Keras layer that they come from."""
-    return replace(graph, subgraphs=tuple(_labelled(subgraph, layers) for subgraph in graph.subgraphs))
+    ends = {tensor.index: layers.outputs.get(name, "") for name, tensor in graph.output_tensors.items()}
+    main, *others = graph.subgraphs
+    labelled = [_labelled(main, layers, ends), *(_labelled(subgraph, layers, {}) for subgraph in others)]
+    return replace(graph, subgraphs=tuple(labelled))
 
 
-def _labelled(subgraph: Subgraph, layers: Layers) -> Subgraph:
+def _labelled(subgraph: Subgraph, layers: Layers, ends: Mapping[int, str]) -> Subgraph:
+    """`ends` maps the indices of the model's outputs to their layers."""
+
     def layer(op: Op) -> str | None:
-        name = subgraph.tensors[op.outputs[0]].name if op.outputs else ""
-        return layers.label(layers.of_op(name)) or None
+        names = [layers.of_op(subgraph.tensors[index].name) or ends.get(index, "") for index in op.outputs]
+        return layers.label(next(filter(None, names), "")) or None
 
     return replace(subgraph, ops=tuple(replace(op, layer=layer(op)) for op in subgraph.ops))
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from devicekit.check.finding import Finding
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.digest import sha256_file
 from devicekit.errors import DevicekitError, LoadError, UsageError
-from devicekit.quantize.fidelity import Fidelity
+from devicekit.quantize.fidelity import Fidelity, Thresholds
 from devicekit.quantize.recipes import RECIPES, known_recipe
 
 ORIGINAL = "original"  # the candidate's name where the source is quantized already
@@ -72,6 +72,8 @@ def build(
     timeout_s: float = 600,
     evaluation_s: float = EVALUATION_S,
     memory_bytes: int | None = None,
+    wanted: Thresholds | None = None,
+    dense_version: int | None = None,
     table: Mapping[str, str] = RECIPES,
 ) -> BuildResult:
     """Returns what `recipes` make of the .tflite at `float_path`; files are out_dir/<recipe>.tflite.
@@ -79,10 +81,13 @@ def build(
     `data` names calibration and evaluation inputs, None for random ones; `eval_function` ("file.py:function")
     scores in place of labels. `timeout_s` bounds each step of one recipe, `evaluation_s` the samples that one
     candidate is scored on (as many as it can run in that time, one at least), `memory_bytes` the child (None:
-    three quarters of this machine's memory). `table` maps names to recipes ("module:attr"). A recipe that
-    fails, crashes or hangs, or that `eval_function` cannot score, gives a Built with a finding; the others go
-    on. Raises RecipeError, UsageError (the data, or the function on the float model), LoadError (the float
-    model itself does not run).
+    three quarters of this machine's memory). Where int8 or int8_float_io misses what is `wanted`, a candidate
+    RECIPE_mixed with a few ops in float follows it, or a note says why not. `dense_version` is the highest
+    version of FULLY_CONNECTED that the runtime knows (None: any): dense weights get one scale each where one
+    per channel needs a higher one. `table` maps names to recipes ("module:attr"). A recipe that fails,
+    crashes or hangs, or that `eval_function` cannot score, gives a Built with a finding; the others go on.
+    Raises RecipeError, UsageError (the data, or the function on the float model), LoadError (the float model
+    itself does not run).
     """
     for recipe in recipes:
         if recipe not in table:
@@ -95,6 +100,9 @@ def build(
         "out_dir": str(out_dir),
         "threads": threads,
         "evaluation_s": evaluation_s,
+        "timeout_s": timeout_s,
+        "wanted": None if wanted is None else asdict(wanted),
+        "dense_version": dense_version,
         "table": dict(table),
     }
     run = _Run(list(dict.fromkeys(recipes)))
@@ -149,7 +157,7 @@ class _Run:
             self.data = DataSummary(**{**summary, "notes": tuple(summary["notes"])})
         elif "started" in event:
             self._current = event["started"]
-            progress.report("quantize", detail=event["started"], done=len(self.built), total=self.total)
+            self._report(event["started"])
         elif "built" in event:
             self._finish(built_from_json(event["built"]))
 
@@ -178,11 +186,19 @@ class _Run:
         )
 
     def _finish(self, built: Built) -> None:
-        self.built.append(built)
+        places = [place for place, one in enumerate(self.built) if one.recipe == built.recipe]
+        if places:
+            self.built[places[0]] = built
+        else:
+            self.built.append(built)
         self._current = None
         if built.recipe in self.remaining:
             self.remaining = [recipe for recipe in self.remaining if recipe != built.recipe]
-        progress.report("quantize", detail=built.recipe, done=len(self.built), total=self.total)
+        self._report(built.recipe)
+
+    def _report(self, recipe: str) -> None:
+        done = self.total - len(self.remaining)
+        progress.report("quantize", detail=recipe, done=done, total=self.total)
 
 
 def built_from_json(document: Mapping[str, Any]) -> Built:

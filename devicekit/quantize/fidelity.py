@@ -18,6 +18,8 @@ MAX_SNR_DB = 140.0  # float32 rounding alone gives about this much: 24 bits of m
 # cosine of 0.99 allows an error of 2.8 % of a number that hardly varies, as int8 gives (a step of 0.4 % of
 # the range, and what comes before it), and none that hides a variation of more than that.
 MIN_VARIATION = 0.2
+# Cosines are computed in float64 of float32 outputs: equal ones come out within this of 1.
+COSINE_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,20 @@ class Fidelity:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a candidate should keep: quality.min_cosine and quality.min_top1_agreement of a profile."""
+
+    min_cosine: float
+    min_top1_agreement: float
+
+    def shortfall(self, fidelity: Fidelity) -> float:
+        """Returns by how much `fidelity` misses the thresholds, both misses added; 0 where it meets them."""
+        agreement = fidelity.top1_agreement
+        missing = max(0.0, self.min_cosine - COSINE_ERROR - fidelity.cosine)
+        return missing + (0.0 if agreement is None else max(0.0, self.min_top1_agreement - agreement))
 
 
 def compare(reference: Outputs, candidate: Outputs, scores: Scores = NO_SCORES) -> Fidelity:

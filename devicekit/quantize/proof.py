@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from devicekit.check.finding import Finding
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
+from devicekit.quantize.recipes import scope_of
 
 # Ops that carry weights -> the inputs that hold them; their other constants are biases, which int8 keeps
 # int32, the rest float. Source: the operand order of LiteRT's kernels (tensorflow/lite/kernels/*.cc).
@@ -40,8 +41,9 @@ _WEIGHT_DTYPES = {
     "int8": {"int8"},
     "int8_float_io": {"int8"},
     "int16x8": {"int8"},
+    "int16x8_float_io": {"int8"},
 }
-_ACTIVATIONS = {"int8": "int8", "int8_float_io": "int8", "int16x8": "int16"}
+_ACTIVATIONS = {"int8": "int8", "int8_float_io": "int8", "int16x8": "int16", "int16x8_float_io": "int16"}
 _QUANTIZED_IO = {"int8": "int8", "int16x8": "int16"}
 _CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
 
@@ -66,16 +68,19 @@ def is_plain_float(graph: Graph) -> bool:
     )
 
 
-def unquantized(recipe: str, graph: Graph) -> Iterator[Finding]:
-    """Yields a finding where `graph`, built by `recipe`, is not quantized as that recipe says."""
+def unquantized(recipe: str, graph: Graph, *, keep_float: frozenset[str] = frozenset()) -> Iterator[Finding]:
+    """Yields a finding where `graph`, built by `recipe`, is not quantized as that recipe says.
+
+    `keep_float` are the scopes of ops that stay float on purpose (recipes.scope_of).
+    """
     if recipe not in _WEIGHT_DTYPES:
         return
     wanted = _WEIGHT_DTYPES[recipe]
-    weights = list(_weights(graph))
+    weights = list(_weights(graph, keep_float))
     floating = [weight for weight in weights if weight.tensor.dtype not in wanted]
     if recipe in _ACTIVATIONS:
         in_float = [weight for weight in floating if weight.op.name in WEIGHTS]
-        yield from _unquantized_activations(recipe, graph, in_float)
+        yield from _unquantized_activations(recipe, graph, in_float, keep_float)
     elif not weights:
         yield Finding(
             "quantized",
@@ -99,11 +104,11 @@ def unquantized(recipe: str, graph: Graph) -> Iterator[Finding]:
             )
 
 
-def float_parts(recipe: str, graph: Graph) -> Iterator[str]:
-    """Yields notes on what stays float though the file as a whole is quantized."""
+def float_parts(recipe: str, graph: Graph, *, keep_float: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yields notes on what stays float, beside `keep_float`, though the file as a whole is quantized."""
     if recipe not in _WEIGHT_DTYPES:
         return
-    weights = list(_weights(graph))
+    weights = list(_weights(graph, keep_float))
     floating = [w for w in weights if w.tensor.dtype not in _WEIGHT_DTYPES[recipe]]
     if _elements(floating) > NEGLIGIBLE * _elements(weights):
         share = _elements(floating) / _elements(weights)
@@ -114,7 +119,7 @@ def float_parts(recipe: str, graph: Graph) -> Iterator[str]:
             share = _elements(wide) / _elements(weights)
             yield f"{share:.0%} of the weights are int8: {_ops(w.op for w in wide)}"
     if recipe in _ACTIVATIONS:
-        ops = [op for subgraph in graph.subgraphs for op in subgraph.ops if _computes_in_float(subgraph, op)]
+        ops = float_ops(graph, keep_float)
         if ops:
             yield f"computed in float32: {_ops(ops)}"
     if recipe in _QUANTIZED_IO:
@@ -123,14 +128,21 @@ def float_parts(recipe: str, graph: Graph) -> Iterator[str]:
                 yield f"{name} stays float32"
 
 
-def _unquantized_activations(recipe: str, graph: Graph, floating: list[_Weight]) -> Iterator[Finding]:
-    wanted = _ACTIVATIONS[recipe]
-    in_float = [
+def float_ops(graph: Graph, but: frozenset[str] = frozenset()) -> list[Op]:
+    """Returns the ops that give floats, but those of the scopes in `but`."""
+    return [
         op
         for subgraph in graph.subgraphs
         for op in subgraph.ops
-        if op.name in WEIGHTS and _computes_in_float(subgraph, op)
+        if scope_of(op, subgraph) not in but and _computes_in_float(subgraph, op)
     ]
+
+
+def _unquantized_activations(
+    recipe: str, graph: Graph, floating: list[_Weight], keep_float: frozenset[str]
+) -> Iterator[Finding]:
+    wanted = _ACTIVATIONS[recipe]
+    in_float = [op for op in float_ops(graph, keep_float) if op.name in WEIGHTS]
     left = list(dict.fromkeys([*(w.op.label for w in floating), *(op.label for op in in_float)]))
     integer_ops = [
         op
@@ -147,14 +159,18 @@ def _unquantized_activations(recipe: str, graph: Graph, floating: list[_Weight])
         yield Finding("quantized", detail, "use float32 or dynamic_int8")
 
 
-def _weights(graph: Graph) -> Iterator[_Weight]:
+def _weights(graph: Graph, but: frozenset[str] = frozenset()) -> Iterator[_Weight]:
     """Yields the constants of ops with the op that computes with each, seen through a DEQUANTIZE.
+
+    Ops of the scopes in `but` do not count.
 
     Whatever the op: a 256 x 256 constant of a MUL weighs as much as that of a FULLY_CONNECTED.
     """
     for subgraph in graph.subgraphs:
         dequantized = {op.outputs[0]: op.inputs[0] for op in subgraph.ops if op.name == "DEQUANTIZE"}
         for op in subgraph.ops:
+            if scope_of(op, subgraph) in but:
+                continue
             for position, index in enumerate(op.inputs):
                 if op.name in _CONVERSIONS or index < 0 or position not in WEIGHTS.get(op.name, (position,)):
                     continue

@@ -1,15 +1,18 @@
 """Recipes: named ways to quantize a float .tflite. A recipe's docstring is what the user reads.
 
 A recipe takes the float file's bytes and the calibration (None unless `needs_calibration`), and returns the
-bytes of the quantized file. It may raise whatever litert-quantizer raises: the worker words it as a finding.
+bytes of the quantized file; a `Variant` changes it for one model. It may raise whatever litert-quantizer
+raises: the worker words it as a finding.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from devicekit.errors import RecipeError
+from devicekit.errors import RecipeError, UsageError
+from devicekit.graph.model import Op, Subgraph
 from devicekit.plugins import resolve
 from devicekit.text import nearest
 
@@ -26,9 +29,17 @@ RECIPES = {
     "int8": "devicekit.quantize.recipes:int8",
     "int8_float_io": "devicekit.quantize.recipes:int8_float_io",
     "int16x8": "devicekit.quantize.recipes:int16x8",
+    "int16x8_float_io": "devicekit.quantize.recipes:int16x8_float_io",
 }
 
-CALIBRATED = frozenset({"int8", "int8_float_io", "int16x8"})
+CALIBRATED = frozenset({"int8", "int8_float_io", "int16x8", "int16x8_float_io"})
+# The static 8-bit recipes: what mixed precision and the second source are for.
+STATIC_INT8 = ("int8", "int8_float_io")
+FLOAT_IO = "_float_io"
+MIXED = "_mixed"  # behind a recipe's name: some ops kept in float
+
+Io = Literal["int8", "float"]
+IO = ("int8", "float")
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,42 @@ class Calibration:
     ranges: Mapping[str, Mapping[str, "NDArray[np.float32]"]]
 
 
-Recipe = Callable[[bytes, Calibration | None], bytes]
+@dataclass(frozen=True)
+class Variant:
+    """How to build a recipe otherwise than it says.
+
+    `keep_float` holds the scopes (`scope_of`) of ops that stay float; `per_tensor_dense` gives the weights of
+    FULLY_CONNECTED one scale each, for runtimes whose kernel knows none per channel.
+    """
+
+    keep_float: tuple[str, ...] = ()
+    per_tensor_dense: bool = False
+
+
+AS_IT_SAYS = Variant()
+
+Recipe = Callable[..., bytes]
+
+
+def scope_of(op: Op, subgraph: Subgraph) -> str:
+    """Returns what names an op to litert-quantizer: its outputs, each with a semicolon behind."""
+    return "".join(f"{subgraph.tensors[index].name};" for index in op.outputs if index >= 0)
+
+
+def base_of(name: str) -> str:
+    """Returns the recipe behind a candidate's name: int8 for int8_mixed."""
+    return name.removesuffix(MIXED)
+
+
+def with_io(names: Sequence[str], io: Io | None) -> tuple[str, ...]:
+    """Returns the recipes with inputs and outputs as `io` says, where they quantize them; each once."""
+    if io is None:
+        return tuple(names)
+    if io not in IO:
+        raise UsageError(f'no inputs and outputs "{io}"', remedy=f"choose from: {', '.join(IO)}")
+    bare = {name: name.removesuffix(FLOAT_IO) if name in CALIBRATED else name for name in names}
+    behind = {name: FLOAT_IO if io == "float" and name in CALIBRATED else "" for name in names}
+    return tuple(dict.fromkeys(bare[name] + behind[name] for name in names))
 
 
 def known_recipe(name: str) -> str:
@@ -64,39 +110,47 @@ def describe(name: str) -> str:
     return (inspect.getdoc(load_recipe(name)) or "").splitlines()[0]
 
 
-def float32(float_model: bytes, calibration: Calibration | None) -> bytes:
+def float32(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """The float model as it is."""
     return float_model
 
 
-def float16(float_model: bytes, calibration: Calibration | None) -> bytes:
+def float16(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """Weights in half precision, computed in float32: half the file."""
     from devicekit.quantize.holes import fill_holes
 
     plan = _plan()
     plan.add_weight_only_config(".*", _every_op(), num_bits=16, algorithm_key="float_casting")
-    return fill_holes(_quantize(float_model, plan, None), "float16")
+    return fill_holes(_quantize(float_model, plan, None, variant), "float16")
 
 
-def dynamic_int8(float_model: bytes, calibration: Calibration | None) -> bytes:
+def dynamic_int8(
+    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
+) -> bytes:
     """8-bit weights; activations quantized while running: a quarter of the file, needs no data."""
     from devicekit.quantize.holes import fill_holes
 
     plan = _plan()
     plan.add_dynamic_config(".*", _every_op(), num_bits=8)
-    return fill_holes(_quantize(float_model, plan, None), "dynamic_int8")
+    if variant.per_tensor_dense:
+        plan.add_dynamic_config(".*", _dense(), num_bits=8, granularity=_per_tensor())
+    return fill_holes(_quantize(float_model, plan, None, variant), "dynamic_int8")
 
 
-def weight_int8(float_model: bytes, calibration: Calibration | None) -> bytes:
+def weight_int8(
+    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
+) -> bytes:
     """8-bit weights, computed in float32: a quarter of the file, closest to the float model."""
     from devicekit.quantize.holes import fill_holes
 
     plan = _plan()
     plan.add_weight_only_config(".*", _every_op(), num_bits=8)
-    return fill_holes(_quantize(float_model, plan, None), "weight_int8")
+    return fill_holes(_quantize(float_model, plan, None, variant), "weight_int8")
 
 
-def weight_int4(float_model: bytes, calibration: Calibration | None) -> bytes:
+def weight_int4(
+    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
+) -> bytes:
     """4-bit weights, 8-bit where there is no 4-bit kernel, computed in float32: the smallest file."""
     from litert_quantizer.qtyping import TFLOperationName
 
@@ -106,32 +160,45 @@ def weight_int4(float_model: bytes, calibration: Calibration | None) -> bytes:
     plan.add_weight_only_config(".*", _every_op(), num_bits=4)
     for op in (TFLOperationName.DEPTHWISE_CONV_2D, TFLOperationName.CONV_2D_TRANSPOSE):
         plan.add_weight_only_config(".*", op, num_bits=8)
-    return fill_holes(_quantize(float_model, plan, None), "weight_int8")
+    return fill_holes(_quantize(float_model, plan, None, variant), "weight_int8")
 
 
-def int8(float_model: bytes, calibration: Calibration | None) -> bytes:
+def int8(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """8-bit weights, activations, inputs and outputs: for integer hardware and microcontrollers."""
-    plan = _plan()
-    plan.add_static_config(".*", _every_op(), activation_num_bits=8, weight_num_bits=8)
-    return _quantize(float_model, plan, calibration)
+    return _quantize(float_model, _static_plan(8), calibration, variant)
 
 
-def int8_float_io(float_model: bytes, calibration: Calibration | None) -> bytes:
+def int8_float_io(
+    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
+) -> bytes:
     """As int8, with float32 inputs and outputs: drops in where the float model ran."""
+    return _quantize(float_model, _with_float_borders(_static_plan(8)), calibration, variant)
+
+
+def int16x8(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
+    """8-bit weights, 16-bit activations: nearly float quality; slow without kernels made for it."""
+    return _quantize(float_model, _static_plan(16), calibration, variant)
+
+
+def int16x8_float_io(
+    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
+) -> bytes:
+    """As int16x8, with float32 inputs and outputs: drops in where the float model ran."""
+    return _quantize(float_model, _with_float_borders(_static_plan(16)), calibration, variant)
+
+
+def _static_plan(activation_bits: int) -> Any:
+    plan = _plan()
+    plan.add_static_config(".*", _every_op(), activation_num_bits=activation_bits, weight_num_bits=8)
+    return plan
+
+
+def _with_float_borders(plan: Any) -> Any:
     from litert_quantizer.qtyping import TFLOperationName
 
-    plan = _plan()
-    plan.add_static_config(".*", _every_op(), activation_num_bits=8, weight_num_bits=8)
     for border in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
         plan.add_quantization_config(".*", border, algorithm_key="no_quantize")
-    return _quantize(float_model, plan, calibration)
-
-
-def int16x8(float_model: bytes, calibration: Calibration | None) -> bytes:
-    """8-bit weights, 16-bit activations: nearly float quality; slow without kernels made for it."""
-    plan = _plan()
-    plan.add_static_config(".*", _every_op(), activation_num_bits=16, weight_num_bits=8)
-    return _quantize(float_model, plan, calibration)
+    return plan
 
 
 def calibrate(
@@ -146,8 +213,7 @@ def calibrate(
     from litert_quantizer.calibrator import CalibrationMode, Calibrator
     from litert_quantizer.utils import qsv_utils
 
-    plan = _plan()
-    plan.add_static_config(".*", _every_op(), activation_num_bits=8, weight_num_bits=8)
+    plan = _static_plan(8)
     calibrator = Calibrator(
         float_model,
         num_threads=threads,
@@ -158,18 +224,20 @@ def calibrate(
     return Calibration(calibrator.get_model_qsvs())
 
 
-def _quantize(float_model: bytes, plan: Any, calibration: Calibration | None) -> bytes:
+def _quantize(float_model: bytes, plan: Any, calibration: Calibration | None, variant: Variant) -> bytes:
     from litert_quantizer.quantizer import Quantizer
 
-    from devicekit.quantize.signatures import with_signature_outputs
+    from devicekit.quantize.mends import mend
 
+    for scope in variant.keep_float:
+        plan.add_quantization_config(f"^{re.escape(scope)}$", _every_op(), algorithm_key="no_quantize")
     quantizer = Quantizer(float_model, plan.get_quantization_recipe())
     result = quantizer.quantize(
         None if calibration is None else dict(calibration.ranges),
         enable_progress_bar=False,
         enable_progress_report=False,
     )
-    return with_signature_outputs(bytes(result.quantized_model), float_model)
+    return mend(bytes(result.quantized_model), float_model)
 
 
 def _plan() -> Any:
@@ -182,3 +250,15 @@ def _every_op() -> Any:
     from litert_quantizer.qtyping import TFLOperationName
 
     return TFLOperationName.ALL_SUPPORTED
+
+
+def _dense() -> Any:
+    from litert_quantizer.qtyping import TFLOperationName
+
+    return TFLOperationName.FULLY_CONNECTED
+
+
+def _per_tensor() -> Any:
+    from litert_quantizer.qtyping import QuantGranularity
+
+    return QuantGranularity.TENSORWISE

@@ -229,7 +229,9 @@ def test_a_bad_model_is_one_clear_error(case: str, command: str, data: Path, tmp
     assert {p.name for p in tmp_path.iterdir()} <= {name}
 
 
-ALL_RECIPES = "float32, float16, dynamic_int8, weight_int8, weight_int4, int8, int8_float_io, int16x8"
+ALL_RECIPES = (
+    "float32, float16, dynamic_int8, weight_int8, weight_int4, int8, int8_float_io, int16x8, int16x8_float_io"
+)
 WRONG = {
     "dploy m.h5": ('no command "dploy"; did you mean deploy?', "`devicekit --help` shows all"),
     "deploy m.h5": ("Missing option '--profile' / '-p'", "`devicekit deploy --help` shows how"),

@@ -18,7 +18,7 @@ left, right = k2.Input((4,), name="right-hand"), k2.Input((3,), name="left/hand"
 outputs = [k2.Dense(2, name="sum")(k2.Concatenate()([left, right])), k2.Dense(5, name="own")(left)]
 tf_keras.Model([left, right], outputs).save(folder / "two_inputs.h5")
 
-square = k2.Input((3, 3))
+square = k2.Input((9, 9))
 tf_keras.Model(square, tf.linalg.inv(square)).save(folder / "inverse.h5")
 
 half = k2.Conv2D(4, 3, dtype="mixed_float16")

@@ -11,6 +11,9 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
+from devicekit.quantize.bench import Bench
+from devicekit.quantize.calibration import load_data
+from devicekit.quantize.worker import prepare
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -133,6 +136,27 @@ def without_signature(digits: Path, tmp_path: Path) -> Path:
     path = tmp_path / "without_signature.tflite"
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
     return path
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Callable[..., Bench]:
+    """Returns a function that prepares a model in this process, as the worker does in its own."""
+
+    def make(path: Path, *, data: Path | None = None, **request: Any) -> Bench:
+        graph = read_graph(path)
+        loaded = load_data(None if data is None else str(data), graph)
+        request = {
+            "threads": 1,
+            "evaluation_s": 20.0,
+            "timeout_s": 300.0,
+            "out_dir": str(tmp_path),
+            "wanted": None,
+            "dense_version": None,
+            **request,
+        }
+        return prepare(request, graph, data=loaded, metric=None)
+
+    return make
 
 
 @pytest.fixture

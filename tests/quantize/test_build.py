@@ -166,11 +166,15 @@ def test_a_model_without_weights_has_nothing_to_quantize(weightless: Path, tmp_p
     assert static.findings == ()
 
 
-def test_a_static_lstm_is_a_finding_not_a_quiet_float_model(tmp_path: Path) -> None:
-    (built,) = build(DATA / "tflite" / "lstm.tflite", ["int8"], data=None, out_dir=tmp_path).candidates
-    assert [(f.rule, f.detail) for f in built.findings] == [
-        ("quantized", "not int8, computed in float32: UNIDIRECTIONAL_SEQUENCE_LSTM")
-    ]
+def test_a_runtime_without_per_channel_dense_gets_one_scale(digits: Path, tmp_path: Path) -> None:
+    recipes = ["float16", "dynamic_int8", "int8"]
+    result = build(digits, recipes, data=None, out_dir=tmp_path, dense_version=9)
+    assert result.candidates[1].notes == (
+        "dense weights have one scale each: with one per channel they need FULLY_CONNECTED version 12, "
+        "the profile's runtime knows 9",
+    )
+    assert result.candidates[1].fidelity and result.candidates[1].fidelity.cosine > 0.999
+    assert result.candidates[0].notes == () and result.candidates[2].notes == ("calibrated on random data",)
 
 
 def test_a_quantized_source_is_taken_as_it_is(tmp_path: Path) -> None:

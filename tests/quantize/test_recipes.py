@@ -5,19 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devicekit.errors import RecipeError
+from devicekit.errors import RecipeError, UsageError
 from devicekit.graph.read import read_graph_bytes
 from devicekit.quantize import proof
 from devicekit.quantize.predictor import Predictor
 from devicekit.quantize.recipes import (
     RECIPES,
+    Io,
+    Variant,
     calibrate,
     describe,
+    dynamic_int8,
     int8,
     int8_float_io,
     known_recipe,
     load_recipe,
     needs_calibration,
+    with_io,
 )
 from devicekit.quantize.signatures import with_signature
 
@@ -44,7 +48,29 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 
 def test_only_static_recipes_need_calibration() -> None:
-    assert [name for name in RECIPES if needs_calibration(name)] == ["int8", "int8_float_io", "int16x8"]
+    static = ["int8", "int8_float_io", "int16x8", "int16x8_float_io"]
+    assert [name for name in RECIPES if needs_calibration(name)] == static
+
+
+@pytest.mark.parametrize(
+    ("io", "expected"),
+    [
+        (None, ("float16", "int8", "int8_float_io", "int16x8")),
+        ("float", ("float16", "int8_float_io", "int16x8_float_io")),
+        ("int8", ("float16", "int8", "int16x8")),
+    ],
+)
+def test_io_maps_static_recipes_and_drops_what_it_makes_equal(
+    io: Io | None, expected: tuple[str, ...]
+) -> None:
+    assert with_io(("float16", "int8", "int8_float_io", "int16x8"), io) == expected
+
+
+def test_io_knows_two_kinds() -> None:
+    with pytest.raises(UsageError) as caught:
+        with_io(("int8",), "uint8")  # type: ignore[arg-type]
+    assert caught.value.message == 'no inputs and outputs "uint8"'
+    assert caught.value.remedy == "choose from: int8, float"
 
 
 def test_calibration_takes_the_minimum_and_maximum_over_all_samples(digits: Path) -> None:
@@ -91,6 +117,27 @@ def test_int8_has_integer_borders_with_a_scale_and_int8_float_io_has_not(digits:
     assert image.scale[0] == pytest.approx(1 / 255, rel=0.01)  # the samples span 0..1
     assert integer.output_tensors["digit"].dtype == "int8"
     assert floating.input_tensors["image"].dtype == floating.output_tensors["digit"].dtype == "float32"
+
+
+def test_int16x8_float_io_is_int16_between_float_borders(digits: Path) -> None:
+    model = digits.read_bytes()
+    calibration = calibrate(model, samples(4), signature="serving_default", threads=1)
+    graph = read_graph_bytes(load_recipe("int16x8_float_io")(model, calibration), digits)
+    assert graph.input_tensors["image"].dtype == graph.output_tensors["digit"].dtype == "float32"
+    inner = [op for op in graph.ops if op.name == "CONV_2D"]
+    assert {graph.main.tensors[op.outputs[0]].dtype for op in inner} == {"int16"}
+
+
+def test_dynamic_dense_says_which_version_it_needs_and_has_one_scale_where_asked(digits: Path) -> None:
+    """12 is the first that takes a scale per channel with float activations (op_version.cc)."""
+    found = []
+    for variant in (Variant(), Variant(per_tensor_dense=True)):
+        graph = read_graph_bytes(dynamic_int8(digits.read_bytes(), None, variant=variant), digits)
+        (dense,) = [op for op in graph.ops if op.name == "FULLY_CONNECTED"]
+        found.append((dense.version, len(graph.main.tensors[dense.inputs[1]].scale)))
+        (conv, *_) = [op for op in graph.ops if op.name == "CONV_2D"]
+        assert len(graph.main.tensors[conv.inputs[1]].scale) > 1
+    assert found == [(12, 10), (1, 1)]
 
 
 def test_a_model_without_signature_gets_one_by_its_tensor_names(without_signature: Path) -> None:

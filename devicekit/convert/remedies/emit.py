@@ -5,6 +5,7 @@ Runs in the conversion child only: it imports TensorFlow.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from devicekit.convert.remedies.remedy import Rule
@@ -73,9 +74,18 @@ class Emitter:
         outer._add_function_recursive(new._inference_function)
         return new._inference_function
 
-    def _emit(self, op: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+    @contextmanager
+    def _scope(self, op: Any) -> Iterator[str]:
+        """Yields the op's full name, as the scope of what is emitted: its Keras layer stays in the names."""
         import tensorflow as tf
 
+        self._inside = (*self._inside, op.name)
+        name = "/".join(self._inside)
+        with tf.name_scope(f"{re.sub(r'[^A-Za-z0-9_./-]', '_', name).lstrip('_/') or 'op'}/"):
+            yield name
+        self._inside = self._inside[:-1]
+
+    def _emit(self, op: Any, inputs: Sequence[Any]) -> Sequence[Any]:
         if op.type in _PASSING and hasattr(inputs[0], "tensor"):
             return inputs
         known = folded(op, inputs)
@@ -84,18 +94,15 @@ class Emitter:
         for rule in (self._rules.get(op.type), self._rules.get("*")):
             if rule is None:
                 continue
-            with tf.name_scope(scope_of(op)):
+            with self._scope(op) as name:
                 results = rule(op, inputs, self)
             if results is not None:
-                self.concerned["/".join((*self._inside, op.name))] = None
+                self.concerned[name] = None
                 return results
         inner = called_graph(op, inputs)
         if inner is not None:
-            self._inside = (*self._inside, op.name)
-            with tf.name_scope(scope_of(op)):
-                outputs = self.run(inner, inputs)
-            self._inside = self._inside[:-1]
-            return outputs
+            with self._scope(op):
+                return self.run(inner, inputs)
         return copied(op, [as_tensor(value) for value in inputs])
 
 
@@ -163,11 +170,6 @@ def copied(op: Any, inputs: Sequence[Any], attrs: Mapping[str, Any] | None = Non
         if made.shape.rank is None or not made.shape.is_fully_defined():
             made.set_shape(made.shape.merge_with(old.shape) if attrs is None else made.shape)
     return list(new.outputs)
-
-
-def scope_of(op: Any) -> str:
-    """Returns the op's name as the scope of what replaces it, so that its Keras layer stays in the names."""
-    return f"{re.sub(r'[^A-Za-z0-9_./-]', '_', op.name).lstrip('_/') or 'op'}/"
 
 
 def called_graph(op: Any, inputs: Sequence[Any]) -> Any:

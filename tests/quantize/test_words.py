@@ -1,8 +1,8 @@
-"""The worker's words for what litert-quantizer and LiteRT 2.3 say; messages captured from real models."""
+"""The words for what litert-quantizer and LiteRT 2.3 say; messages captured from real models."""
 
 import pytest
 
-from devicekit.quantize.worker import worded
+from devicekit.quantize.words import worded
 
 CAPTURED = [
     (  # a MobileNetV2 as int16x8

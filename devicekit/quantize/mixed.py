@@ -1,0 +1,250 @@
+"""Mixed precision: the smallest set of ops kept in float with which int8 meets the thresholds.
+
+A value that spoils int8 lies in a tensor, and a tensor is float only where the op that gives it and the ops
+that take it are. So what is tried is neighbourhoods: one op, or one input, with its readers.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from devicekit.graph.model import Graph, Op
+from devicekit.graph.read import read_graph, read_graph_bytes
+from devicekit.quantize.bench import Bench, judged
+from devicekit.quantize.build import Built
+from devicekit.quantize.fidelity import Fidelity
+from devicekit.quantize.proof import float_ops
+from devicekit.quantize.recipes import MIXED, Recipe, Variant, scope_of
+
+# The search may take this long for each recipe. A trial costs 0.01 s for the digits, 0.3 s for a MobileNetV2
+# with 64 samples (measured, November 2026): all its ops are looked at.
+SEARCH_S = 30.0
+# Neighbourhoods are ranked on as many samples as int8 runs in this time; sets are accepted on all.
+RANKING_S = 0.2
+# With more than this share of the ops in float, dynamic_int8 or weight_int8 are the better answer.
+MAX_SHARE = 0.5
+SHOWN = 4  # ops that a note names
+
+Scopes = frozenset[str]
+
+
+def is_needed(bench: Bench, built: Built) -> bool:
+    """Returns whether a recipe came out quantized and misses the thresholds."""
+    if bench.wanted is None or built.findings or built.fidelity is None:
+        return False
+    return bench.wanted.shortfall(built.fidelity) > 0
+
+
+def build(bench: Bench, built: Built, recipe: Recipe) -> Built | str:
+    """Returns the candidate that keeps a few ops in float and meets the thresholds; else why there is none.
+
+    `built` is what `recipe` gave with all ops in 8 bits.
+    """
+    assert bench.wanted and built.path and built.fidelity
+    search = _Search(bench, built, recipe, deadline=time.monotonic() + min(SEARCH_S, bench.timeout_s / 2))
+    kept = search.smallest()
+    if kept is None:
+        return search.why_not()
+    mixed = judged(bench, built.recipe + MIXED, search.model(kept), keep_float=kept)
+    return replace(mixed, notes=(*search.notes(kept, mixed), *mixed.notes))
+
+
+@dataclass
+class _Trial:
+    kept: Scopes
+    fidelity: Fidelity | None  # None where the model does not run, or other ops became float as well
+
+    @property
+    def gain(self) -> float:
+        return -1.0 if self.fidelity is None else self.fidelity.cosine
+
+
+@dataclass
+class _Search:
+    bench: Bench
+    built: Built
+    recipe: Recipe
+    deadline: float
+    trials: list[_Trial] = field(default_factory=list)
+    looked_at: int = 0
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        assert self.built.path
+        self.float_graph = self.bench.graph
+        self.int8_graph = read_graph(self.built.path)
+        self.ops = _integer_ops(self.float_graph, self.int8_graph)
+        self.most = int(len(self.ops) * MAX_SHARE)
+        sets = _neighbourhoods(self.float_graph, self.ops)
+        self.sets = [one for one in sets if len(one) <= self.most]
+
+    def smallest(self) -> Scopes | None:
+        """Returns the scopes to keep in float, None where no set of at most half of the ops is enough."""
+        prefixes = self._prefixes(self._ranked())
+        found = self._first_enough(prefixes)
+        return None if found is None else self._without_the_needless(found)
+
+    def _ranked(self) -> list[Scopes]:
+        """Returns the neighbourhoods that help, the most telling first."""
+        count = self._ranking_count()
+        whole = _Trial(frozenset(), self.bench.compared(self._int8, count))
+        for kept in self.sets:
+            if self._is_over():
+                break
+            self.trials.append(self._tried(kept, count))
+            self.looked_at += 1
+        self.start = whole.gain
+        helping = [trial for trial in self.trials if self._key(trial) < self._key(whole)]
+        return [trial.kept for trial in sorted(helping, key=self._key)]
+
+    def _key(self, trial: _Trial) -> tuple[float, int, float]:
+        """Sorts trials: the smallest shortfall first; of equal ones the fewest ops, then the least noise."""
+        assert self.bench.wanted
+        if trial.fidelity is None:
+            return (2.0, 0, 0.0)
+        shortfall = round(self.bench.wanted.shortfall(trial.fidelity), 6)
+        return (shortfall, 0 if shortfall else len(trial.kept), -trial.fidelity.snr_db)
+
+    def _prefixes(self, ranked: Sequence[Scopes]) -> list[Scopes]:
+        """Returns the unions of the first 1, 2, … neighbourhoods, as far as they stay within the share."""
+        prefixes: list[Scopes] = []
+        kept: Scopes = frozenset()
+        for one in ranked:
+            if len(kept | one) > self.most:
+                continue
+            if kept | one != kept:
+                kept = kept | one
+                prefixes.append(kept)
+        return prefixes
+
+    def _first_enough(self, prefixes: Sequence[Scopes]) -> Scopes | None:
+        """Returns the shortest prefix that is enough: lengths double until one is, then halves are tried."""
+        low, last = -1, len(prefixes) - 1
+        for high in _doubling(last):
+            if self._is_over():
+                return None
+            if self._is_enough(prefixes[high]):
+                break
+            low = high
+        else:
+            return None
+        while high - low > 1 and not self._is_over():
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._is_enough(prefixes[middle]) else (middle, high)
+        return prefixes[high]
+
+    def _without_the_needless(self, kept: Scopes) -> Scopes:
+        """Returns the set without the ops that it is enough without."""
+        for scope in sorted(kept):
+            if self._is_over():
+                break
+            if len(kept) > 1 and self._is_enough(kept - {scope}):
+                kept = kept - {scope}
+        return kept
+
+    def _is_enough(self, kept: Scopes) -> bool:
+        assert self.bench.wanted
+        trial = self._tried(kept, self.bench.count)
+        return trial.fidelity is not None and self.bench.wanted.shortfall(trial.fidelity) == 0
+
+    def _tried(self, kept: Scopes, count: int) -> _Trial:
+        try:
+            model = self.model(kept)
+            others = _scopes(read_graph_bytes(model, Path("trial.tflite"))) - kept
+            if others - _scopes(self.int8_graph):
+                return _Trial(kept, None)
+            return _Trial(kept, self.bench.compared(model, count))
+        except MemoryError:
+            raise
+        except Exception:  # litert-quantizer raises whatever its Python meets: this set cannot be built
+            return _Trial(kept, None)
+
+    def model(self, kept: Scopes) -> bytes:
+        variant = Variant(keep_float=tuple(sorted(kept)))
+        return self.bench.quantized(self.built.recipe, self.recipe, variant)
+
+    @property
+    def _int8(self) -> bytes:
+        assert self.built.path
+        return self.built.path.read_bytes()
+
+    def _ranking_count(self) -> int:
+        """Returns how many samples int8 runs in RANKING_S, one at least."""
+        start = time.monotonic()
+        self.bench.compared(self._int8, 1)
+        one = time.monotonic() - start
+        return max(1, min(self.bench.count, int(RANKING_S / max(one, 1e-4))))
+
+    def _is_over(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def notes(self, kept: Scopes, mixed: Built) -> list[str]:
+        """Returns what the candidate trades: which ops for which size and fidelity."""
+        before, score = self.built.fidelity, mixed.fidelity
+        assert before and self.built.size_bytes and score and mixed.size_bytes
+        trade = f"cosine {before.cosine:.4f} → {score.cosine:.4f}"
+        if before.top1_agreement is not None and score.top1_agreement is not None:
+            trade += f", top-1 {before.top1_agreement * 100:.1f} → {score.top1_agreement * 100:.1f} %"
+        trade += f", {self.built.size_bytes / 1024:.1f} → {mixed.size_bytes / 1024:.1f} KiB"
+        ops = [f"{op.label} ({_readable(scope)})" for scope, op in self.ops.items() if scope in kept]
+        listed = ", ".join(ops[:SHOWN]) + (f" and {len(ops) - SHOWN} more" if len(ops) > SHOWN else "")
+        notes = [f"{len(kept)} of {len(self.ops)} ops in float: {trade}", f"in float: {listed}"]
+        if self._is_over():
+            notes.append(f"{self._ending()}: fewer ops in float may do")
+        return notes
+
+    def why_not(self) -> str:
+        """Returns why no set was found, with what the best single neighbourhood gains."""
+        if self._is_over():
+            return f"no mixed precision found: {self._ending()}"
+        gained = max((trial.gain - self.start for trial in self.trials), default=0.0)
+        return (
+            f"no mixed precision: up to {self.most} of {len(self.ops)} ops in float are not enough (keeping "
+            f"any single op and its readers in float gains at most {max(gained, 0.0):.2g} of cosine)"
+        )
+
+    def _ending(self) -> str:
+        seconds = min(SEARCH_S, self.bench.timeout_s / 2)
+        return f"the search ended after {seconds:g} s, with {self.looked_at} of {len(self.sets)} tried alone"
+
+
+def _doubling(last: int) -> Iterator[int]:
+    """Yields 0, 1, 3, 7, … and `last`."""
+    index = 0
+    while index < last:
+        yield index
+        index = 2 * index + 1
+    if last >= 0:
+        yield last
+
+
+def _integer_ops(float_graph: Graph, int8_graph: Graph) -> dict[str, Op]:
+    """Returns the ops of the float model, by scope, that the int8 one computes in integers."""
+    scopes = {
+        scope_of(op, int8_graph.main)
+        for op in int8_graph.main.ops
+        if any(int8_graph.main.tensors[i].dtype in ("int8", "int16") for i in op.outputs if i >= 0)
+    }
+    return {scope: op for op in float_graph.main.ops if (scope := scope_of(op, float_graph.main)) in scopes}
+
+
+def _neighbourhoods(graph: Graph, ops: dict[str, Op]) -> list[Scopes]:
+    """Returns every op and every input with the ops that read it, as scopes; each set once."""
+
+    def readers(outputs: Iterable[int]) -> set[str]:
+        return {scope for scope, op in ops.items() if set(outputs) & set(op.inputs)}
+
+    sets = [frozenset({scope, *readers(op.outputs)}) for scope, op in ops.items()]
+    sets += [frozenset(readers([index])) for index in graph.main.inputs]
+    return [one for one in dict.fromkeys(sets) if one]
+
+
+def _scopes(graph: Graph) -> Scopes:
+    ops = {id(op) for op in float_ops(graph)}
+    return frozenset(scope_of(op, graph.main) for op in graph.main.ops if id(op) in ops)
+
+
+def _readable(scope: str) -> str:
+    """Returns the first tensor name of a scope: Keras' path, such as digits/stem/Relu."""
+    return scope.split(";")[0]
