@@ -1,0 +1,216 @@
+"""The independent check of what the kit made: LiteRT against the outputs that Keras recorded while saving."""
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+
+MAX_DIFFERENCE = 1e-3
+# The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong.
+COSINE_TOLERANCE = 0.05
+# Constants of fewer elements may stay as they are.
+SMALL = 16
+COMPUTING = (
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"),
+    *("BATCH_MATMUL", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
+)
+
+Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+Part = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the kit wrote to be run around the .tflite: arrays of one sample by name in, the same out."""
+
+    before: Part | None = None
+    after: Part | None = None
+
+
+NOTHING = Outside()
+
+
+def outside(folder: Path) -> Outside:
+    """Returns the parts that lie in a folder of the kit's: *preprocess.py and *postprocess.py."""
+    return Outside(part(folder, "preprocess"), part(folder, "postprocess"))
+
+
+def part(folder: Path, role: str) -> Part | None:
+    for path in sorted(folder.glob(f"*{role}.py")):
+        spec = importlib.util.spec_from_file_location(f"zoo_{role}", path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found: Part = getattr(module, role)
+        return found
+    return None
+
+
+def recorded(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Returns inputs, Keras' outputs, and those in half precision, by the names that a .tflite can have.
+
+    From an .npz of build.py.
+    """
+    with np.load(path) as file:
+        arrays = {re.sub(r"[^\w/]", "_", key): file[key] for key in file.files}
+    inputs, outputs, halves = (
+        {key.removeprefix(side): values for key, values in arrays.items() if key.startswith(side)}
+        for side in ("in/", "out/", "half/")
+    )
+    return inputs, outputs, halves
+
+
+def examine(
+    tflite: Path,
+    inputs: Arrays,
+    expected: Arrays,
+    *,
+    recipe: str,
+    cosine: float | None = None,
+    limit: float = MAX_DIFFERENCE,
+    outside: Outside = NOTHING,
+) -> dict[str, Any]:
+    """Returns {"problems", "difference", "cosine"} of a file that the kit calls good.
+
+    `difference` is max|actual - expected| / max|expected|, the worst of the outputs, and may be `limit` for
+    float32. `cosine` in the arguments is the kit's own. What the kit left outside the file runs with it.
+    """
+    graph = read_graph(tflite)
+    problems = [*foreign(graph), *unquantized(graph, recipe)]
+    try:
+        actual = run(tflite, inputs, outside)
+    except Exception as error:  # LiteRT's, or that of what the kit wrote around the file
+        return unmeasured([*problems, f"does not run: {type(error).__name__}: {error}"])
+    pairs = paired(expected, actual)
+    broken = [f"output {name} is missing" for name in expected if name not in pairs]
+    broken += [f"output {name} {found}" for name, found in misshapen(pairs)]
+    if broken:
+        return unmeasured([*problems, *broken])
+    difference = max((apart(*pair) for pair in pairs.values()), default=0.0)
+    own = min((alike(*pair) for pair in pairs.values()), default=1.0)
+    if recipe == "float32" and not difference <= limit:
+        problems.append(f"differs from Keras by {difference:.2g}")
+    # What follows the model outside (the choice of boxes) may turn a small difference into a large one.
+    if cosine is not None and not outside.after and not own >= cosine - COSINE_TOLERANCE:
+        problems.append(f"cosine {own:.3f}, the kit says {cosine:.3f}")
+    return {"problems": problems, "difference": difference, "cosine": own}
+
+
+def unmeasured(problems: list[str]) -> dict[str, Any]:
+    return {"problems": problems, "difference": None, "cosine": None}
+
+
+def foreign(graph: Graph) -> Iterator[str]:
+    """Yields the operators that are no builtins of LiteRT."""
+    for op in graph.ops:
+        if op.custom_code or op.name == "CUSTOM":
+            yield f"{op.label} is no builtin operator"
+
+
+def unquantized(graph: Graph, recipe: str) -> Iterator[str]:
+    """Yields what is not as the recipe promises, by the dtypes of constants and of computing operators."""
+    if recipe == "float32":
+        return
+    if recipe in ("int8", "int16x8"):
+        wanted = {"int8": "int8", "int16x8": "int16"}[recipe]
+        outputs = [
+            (op.name, sub.tensors[op.outputs[0]].dtype)
+            for sub in graph.subgraphs
+            for op in sub.ops
+            if op.outputs
+        ]
+        in_float = sorted({name for name, dtype in outputs if name in COMPUTING and dtype == "float32"})
+        if in_float:
+            yield f"not quantized: {', '.join(in_float)} in float32"
+        if not any(dtype == wanted for _, dtype in outputs):
+            yield f"not quantized: no {wanted} operator"
+        return
+    sizes = {"float32": 0, "other": 0}
+    buffers = set()
+    for tensor in (t for sub in graph.subgraphs for t in sub.tensors):
+        if tensor.element_count >= SMALL and tensor.is_constant and tensor.buffer not in buffers:
+            buffers.add(tensor.buffer)
+            if tensor.dtype.startswith(("float", "int8")):
+                sizes["float32" if tensor.dtype == "float32" else "other"] += tensor.element_count
+    if sizes["float32"] > sizes["other"]:
+        yield f"not quantized: {sizes['float32']} of {sum(sizes.values())} constants in float32"
+
+
+def run(tflite: Path, inputs: Arrays, outside: Outside) -> dict[str, Any]:
+    """Returns the outputs for samples [n, …], one at a time from a fresh state, as real numbers."""
+    interpreter = Interpreter(model_path=str(tflite), num_threads=1)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    ports, results = runner.get_input_details(), runner.get_output_details()
+    batches = []
+    for i in range(len(next(iter(inputs.values())))):
+        interpreter.reset_all_variables()
+        sample = {name: as_fed(values[i : i + 1]) for name, values in inputs.items()}
+        sample = outside.before(sample) if outside.before else sample
+        if len(ports) == len(sample) == 1:  # an only input may have any name
+            sample = dict(zip(ports, sample.values(), strict=True))
+        if set(ports) != set(sample):
+            raise ValueError(f"its inputs are {sorted(ports)}, the model's {sorted(sample)}")
+        given = runner(**{name: encoded(sample[name], port) for name, port in ports.items()})
+        outputs = {name: decoded(values, results[name]) for name, values in given.items()}
+        batches.append(outside.after(outputs) if outside.after else outputs)
+    return {
+        name: np.concatenate([np.atleast_1d(batch[name]) for batch in batches]).astype(np.float64)
+        for name in batches[0]
+    }
+
+
+def as_fed(values: Any) -> Any:
+    """Returns text as TensorFlow has it, bytes in an array of objects; numbers as they are."""
+    if values.dtype.kind != "U":
+        return values
+    return np.array([str(text).encode() for text in values.ravel()], object).reshape(values.shape)
+
+
+def encoded(values: Any, port: Mapping[str, Any]) -> Any:
+    """Returns real numbers as the input takes them: quantized where it is."""
+    scale, zero = port["quantization"]
+    dtype = np.dtype(port["dtype"])
+    if scale and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.round(values / scale + zero), limits.min, limits.max)
+    return np.asarray(values).astype(dtype).reshape(port["shape"])
+
+
+def decoded(values: Any, port: Mapping[str, Any]) -> Any:
+    scale, zero = port["quantization"]
+    values = np.array(values)
+    return ((values.astype(np.float64) - zero) * scale).astype(np.float32) if scale else values
+
+
+def paired(expected: Arrays, actual: Arrays) -> dict[str, tuple[Any, Any]]:
+    """Returns (expected, actual) by output name; an only output may have any name."""
+    if len(expected) == len(actual) == 1:
+        [(name, wanted)], [found] = expected.items(), actual.values()
+        return {name: (wanted, found)}
+    return {name: (wanted, actual[name]) for name, wanted in expected.items() if name in actual}
+
+
+def misshapen(pairs: Mapping[str, tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
+    for name, (wanted, found) in pairs.items():
+        if wanted.shape != found.shape:
+            yield name, f"has the shape {list(found.shape)}, in Keras {list(wanted.shape)}"
+        elif (~np.isfinite(found) & np.isfinite(wanted)).any():
+            yield name, "is not finite where Keras is"
+
+
+def apart(wanted: Any, found: Any) -> float:
+    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-12))
+
+
+def alike(wanted: Any, found: Any) -> float:
+    size = np.linalg.norm(wanted) * np.linalg.norm(found)
+    return float((wanted * found).sum() / size) if size else float((wanted == found).all())
