@@ -21,16 +21,24 @@ class Emitter:
         self._rules = rules
 
     def run(
-        self, graph: Any, arguments: Sequence[Any], captures: Mapping[Any, Any] | None = None
+        self,
+        graph: Any,
+        arguments: Sequence[Any],
+        captures: Mapping[Any, Any] | None = None,
+        *,
+        ops: Iterable[Any] | None = None,
     ) -> list[Any]:
-        """Returns the outputs of a FuncGraph; `arguments` are those inputs that `captures` does not give."""
+        """Returns the outputs of a FuncGraph; `arguments` are those inputs that `captures` does not give.
+
+        `ops` are what to emit, in order; None: all that the outputs need.
+        """
         import tensorflow as tf
 
         values = dict(captures or {})
         free = [tensor.ref() for tensor in graph.inputs if tensor.ref() not in values]
         values.update(zip(free, arguments, strict=True))
         emitted: dict[str, list[Any]] = {}
-        for op in needed_ops(graph):
+        for op in needed_ops(graph) if ops is None else ops:
             outputs = [tensor.ref() for tensor in op.outputs]
             if outputs and all(ref in values for ref in outputs):
                 continue
