@@ -7,15 +7,15 @@ import importlib.util
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from devicekit.convert import parts
 from devicekit.convert.load import Loaded
-from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, copied, traced_as
-from devicekit.convert.remedies.proof import FLOOR, SEED, distance, feeds
+from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, traced_as
+from devicekit.convert.remedies.proof import FLOOR, distance, feeds
 from devicekit.convert.remedies.remedy import MAX_DIFFERENCE, Remedy, Rewrite
 from devicekit.errors import ConvertError
 from devicekit.plugins import resolve
@@ -61,7 +61,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Part:
-    """What runs outside: `files`, the module first; `run` is its function: arrays by name in, the same out."""
+    """What runs outside: `files`, the module first; `run`, its function: arrays by name in, the same out."""
 
     role: str
     files: tuple[Path, ...]
@@ -112,9 +112,9 @@ class Apart:
         """
         specs = given.structured_input_signature[0]
         count = len(next(iter(numbers.values()), ()))
-        texts: list[Mapping[str, Any]] = [{}] * count
+        texts: Sequence[Mapping[str, Any]] = [{}] * count
         if any(spec.dtype.name == "string" for spec in specs):
-            texts = list(drawn_inputs(given, self.parts, SAMPLES))[-count:]
+            texts = [*drawn_inputs(given, self.parts, SAMPLES)][-count:]
         numbered = [spec for spec in specs if spec.dtype.name != "string"]
         return [
             {**text, **{s.name: numbers[s.name][i : i + 1].reshape(s.shape) for s in numbered}}
@@ -274,13 +274,17 @@ def cut(
         raise Unsplittable("other parts of the model read the same input", "save the model without that part")
     new = [tf.TensorSpec(fixed_shape(t), _fed(t.dtype), name=name) for name, t in inside.items()]
     region = SimpleNamespace(
-        inputs=[t for _, t in kept] + list(inside.values()) + [t for t in function.graph.inputs if t.ref() in captures],
+        inputs=[t for _, t in kept]
+        + list(inside.values())
+        + [t for t in function.graph.inputs if t.ref() in captures],
         outputs=list(outputs.values()),
     )
     types = [t.dtype for _, t in kept] + [t.dtype for t in inside.values()]
 
     def call(*tensors: Any) -> dict[str, Any]:
-        arguments = [tf.cast(t, dtype) if t.dtype != dtype else t for t, dtype in zip(tensors, types, strict=True)]
+        arguments = [
+            tf.cast(t, dtype) if t.dtype != dtype else t for t, dtype in zip(tensors, types, strict=True)
+        ]
         results = Emitter({}).run(region, arguments, captures, ops=ops)
         return {name: tf.identity(as_tensor(one)) for name, one in zip(outputs, results, strict=True)}
 
@@ -349,11 +353,13 @@ def refuse_strings(path: Path, apart: Apart) -> None:
     for spec in apart.function.structured_input_signature[0]:
         if spec.dtype.name == "string":
             why = next(iter(apart.refused), None)
+            told = "takes strings, which no recipe, runner or comparison here can feed"
             raise ConvertError(
                 str(path),
-                found=f'input "{spec.name}" takes strings, which no recipe, runner or comparison here can feed'
-                + (f"; {why}" if why else ""),
-                remedy=why.remedy if why else "save the model without its text look-up, and feed it the indices",
+                found=f'input "{spec.name}" {told}' + (f"; {why}" if why else ""),
+                remedy=why.remedy
+                if why
+                else "save the model without its text look-up, and feed it the indices",
             )
 
 

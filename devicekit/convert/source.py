@@ -30,7 +30,7 @@ _SOURCE_NAME = "source.json"
 
 @dataclass(frozen=True)
 class Outside:
-    """A part of the model that runs outside the .tflite: `files`, the Python module first.
+    """A part of the model outside the .tflite: `files` with their `sha256`, the Python module first.
 
     `role` is "preprocess" or "postprocess", the name of the module's function: arrays by name in, the same
     out. `inputs` and `outputs` are what it takes and gives: {"name", "dtype", "shape"}.
@@ -38,22 +38,30 @@ class Outside:
 
     role: str
     files: tuple[Path, ...]
+    sha256: tuple[str, ...]
     inputs: tuple[Mapping[str, Any], ...]
     outputs: tuple[Mapping[str, Any], ...]
 
     @classmethod
     def read(cls, document: Mapping[str, Any], folder: Path) -> "Outside":
+        files = tuple(folder / name for name in document["files"])
         return cls(
             document["role"],
-            tuple(folder / name for name in document["files"]),
+            files,
+            tuple(map(sha256_file, files)),
             tuple(document["inputs"]),
             tuple(document["outputs"]),
         )
 
     def to_json(self) -> dict[str, Any]:
+        [module, *constants] = [
+            {"file": file.name, "sha256": sha256}
+            for file, sha256 in zip(self.files, self.sha256, strict=True)
+        ]
         return {
+            **module,
             "role": self.role,
-            "files": [{"file": file.name, "sha256": sha256_file(file)} for file in self.files],
+            "constants": next(iter(constants), None),
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
         }

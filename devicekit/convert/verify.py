@@ -36,19 +36,22 @@ class Verified:
 
 
 def verify(
-    path: Path, function: Any, tflite: Path, *, unverified: str | None = None, apart: "Apart"
+    path: Path, function: Any, tflite: Path, *, unverified: str | None = None, apart: "Apart | None" = None
 ) -> Verified:
     """Returns the reference outputs of `function` and how far the file `tflite` is from them.
 
-    With the file runs what `apart` holds of the model outside it.
+    With the file runs what `apart` holds of the model outside it (None: nothing).
 
     Raises ConvertError where they differ by more than MAX_DIFFERENCE, or where NaN appears. `path` is the
     source model, for messages. `unverified` says why the file cannot be run here: then nothing is compared.
     """
 
+    from devicekit.convert.lower import trace
+    from devicekit.convert.outside import Apart
     from devicekit.graph.ranges import random_inputs
     from devicekit.graph.read import read_graph
 
+    apart = apart or Apart(function, trace)
     graph = read_graph(tflite)
     given = apart.samples(function, random_inputs(graph, SAMPLES, SEED))
     inputs = _joined([apart.before(one) for one in given])

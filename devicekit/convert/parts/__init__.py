@@ -1,1 +1,1 @@
-"""Code that is written beside a .tflite, whole: what runs outside the model. Standard library and numpy only."""
+"""Modules that are written beside a .tflite, for what runs outside it: standard library and numpy only."""

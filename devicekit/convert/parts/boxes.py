@@ -16,9 +16,10 @@ def combined_non_max_suppression(
     pad_per_class: bool,
     clip_boxes: bool,
 ) -> tuple[Any, Any, Any, Any]:
-    """Returns boxes [1, n, 4], scores [1, n], classes [1, n] (float32, best first, zeros behind) and how many.
+    """Returns boxes [1, n, 4], scores and classes [1, n] (best first, zeros behind), and how many there are.
 
     `boxes` are [1, count, classes or 1, 4], two opposite corners each; `scores` are [1, count, classes].
+    Of equal scores the earlier box comes first, where TensorFlow leaves the order to chance.
     """
     boxes, scores = np.asarray(boxes, np.float32)[0], np.asarray(scores, np.float32)[0]
     found = []

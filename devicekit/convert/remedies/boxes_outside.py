@@ -10,19 +10,21 @@ from typing import Any
 from devicekit.convert.inputs import clean_names
 from devicekit.convert.layers import Layers
 from devicekit.convert.load import Loaded
-from devicekit.convert.outside import POSTPROCESS, SEED, Split, Unsplittable, cut, tensor_facts
-from devicekit.convert.remedies.emit import all_ops, constant_value, emitted
+from devicekit.convert.outside import POSTPROCESS, Split, Unsplittable, cut, tensor_facts
+from devicekit.convert.remedies.emit import all_ops, constant_value, emitted, outputs_of
+from devicekit.convert.remedies.proof import SEED
 from devicekit.convert.remedies.remedy import Remedy
 
 _SUPPRESSIONS = ("CombinedNonMaxSuppression", "NonMaxSuppressionV3")
 _REMEDY = "end the model with the suppression, and compute what follows in the app"
 _EXAMPLES = 20
-_EQUAL = 12
+# Of more equal scores than this, CombinedNonMaxSuppression keeps what its heap gives first: no rule.
+_EQUAL = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes outside of a traced graph: `ops` in order, and the tensors that they read and give, by name."""
+    """What goes outside of a traced graph: `ops` in order, the tensors that they read and give, by name."""
 
     ops: tuple[Any, ...]
     reads: Mapping[str, Any]
@@ -72,13 +74,13 @@ def _flat(function: Any) -> Any:
 
 
 def _inner(flat: Any, plan: Plan) -> Any:
-    outputs = dict(zip(flat.structured_outputs, flat.graph.outputs, strict=True))
+    outputs = outputs_of(flat)
     kept = {name: tensor for name, tensor in outputs.items() if name not in plan.gives}
     return cut(flat, inside={}, outputs={**plan.reads, **kept})
 
 
 def _planned(flat: Any, layers: Layers) -> Plan:
-    outputs = dict(zip(flat.structured_outputs, flat.graph.outputs, strict=True))
+    outputs = outputs_of(flat)
     order = [op for op in flat.graph.get_operations() if op.type != "Placeholder"]
     outside: dict[str, Any] = {}
     for op in order:  # ops stand behind their inputs
@@ -125,17 +127,24 @@ def _role_in(op: Any, tensor: Any) -> str:
     """Returns what a tensor is to a suppression: "boxes", "scores", or "" where it is neither."""
     if op.type not in _SUPPRESSIONS:
         return ""
-    return next((role for role, own in zip(("boxes", "scores"), op.inputs, strict=False) if own is tensor), "")
+    return next(
+        (role for role, own in zip(("boxes", "scores"), op.inputs, strict=False) if own is tensor), ""
+    )
 
 
 def _module(plan: Plan) -> str:
     """Returns the function `postprocess` as Python text: a line per op."""
     names = {tensor.ref(): f"outputs[{name!r}]" for name, tensor in plan.reads.items()}
-    lines = []
-    for number, op in enumerate(plan.ops):
+    lines: list[str] = []
+    for op in plan.ops:
         arguments = [names.get(t.ref()) or _literal(t) for t in op.inputs]
-        results = [f"{label}_{number}" for label in _RESULTS.get(op.type, ("value",))]
-        lines.append(f"    {', '.join(results)} = {_CODE[op.type](op, arguments)}")
+        code = _CODE[op.type](op, arguments)
+        if op.type == "Identity":
+            results = [code]
+        else:
+            number = f"_{len(lines)}" if lines else ""
+            results = [f"{label}{number}" for label in _RESULTS.get(op.type, ("value",))]
+            lines.append(f"    {', '.join(results)} = {code}")
         names.update(zip((t.ref() for t in op.outputs), results, strict=True))
     given = [f"        {name!r}: {names[tensor.ref()]}," for name, tensor in plan.gives.items()]
     return "\n".join(
@@ -143,7 +152,8 @@ def _module(plan: Plan) -> str:
             "def postprocess(outputs: dict[str, Any]) -> dict[str, Any]:",
             '    """Returns the outputs of the whole model for those of the .tflite; others as they are."""',
             *lines,
-            f"    others = {{name: value for name, value in outputs.items() if name not in {tuple(plan.reads)!r}}}",
+            f"    own = {tuple(plan.reads)!r}",
+            "    others = {name: value for name, value in outputs.items() if name not in own}",
             "    return {",
             "        **others,",
             *given,
@@ -204,7 +214,7 @@ _RESULTS = {
 
 
 def _examples(outer: Any, roles: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-    """Yields inputs of the part: random boxes with corners in any order, few and equal scores, none, heaps."""
+    """Yields inputs of the part: boxes with corners in any order, or in a heap; scores of each kind."""
     import numpy as np
 
     generator = np.random.default_rng(SEED)
@@ -232,10 +242,7 @@ def _boxes(generator: Any, shape: tuple[int, ...], *, spread: float) -> Any:
 
 
 def _scores(generator: Any, shape: tuple[int, ...], kind: int) -> Any:
-    """Returns scores of a kind: 0..2 random and all different, 3 none at all, 4 a few that are equal.
-
-    Of more than sixteen equal ones TensorFlow keeps what its unstable sort puts first, which is no rule.
-    """
+    """Returns scores of a kind: 0..2 random and all different, 3 none at all, 4 a few that are equal."""
     import numpy as np
 
     size = int(np.prod(shape))

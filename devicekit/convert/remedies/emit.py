@@ -154,7 +154,7 @@ def emitted(function: Any, rules: Mapping[str, Rule]) -> tuple[Any, tuple[str, .
     """Returns a concrete function anew under `rules`, and the names of the ops that a rule replaced."""
 
     emitter = Emitter(rules)
-    names = list(function.structured_outputs)
+    names = list(outputs_of(function))
 
     def call(*tensors: Any) -> dict[str, Any]:
         outputs = emitter.run(function.graph, tensors, captures_of(function))
@@ -162,6 +162,11 @@ def emitted(function: Any, rules: Mapping[str, Rule]) -> tuple[Any, tuple[str, .
 
     traced = traced_as(call, function.structured_input_signature[0])
     return traced, tuple(emitter.concerned)
+
+
+def outputs_of(function: Any) -> dict[str, Any]:
+    """Returns the outputs of a concrete function by name: TensorFlow flattens a dict by its sorted keys."""
+    return dict(zip(sorted(function.structured_outputs), function.graph.outputs, strict=True))
 
 
 def traced_as(call: Callable[..., Any], specs: Iterable[Any]) -> Any:

@@ -10,7 +10,9 @@ from typing import Any
 
 from devicekit.convert.inputs import clean_names
 from devicekit.convert.load import Loaded
-from devicekit.convert.outside import PREPROCESS, SEED, Split, Unsplittable, cut, fixed_shape, tensor_facts
+from devicekit.convert.outside import PREPROCESS, Split, Unsplittable, cut, fixed_shape, tensor_facts
+from devicekit.convert.remedies.emit import outputs_of
+from devicekit.convert.remedies.proof import SEED
 from devicekit.convert.remedies.remedy import Remedy
 
 _PASSING = ("Identity", "Reshape", "ExpandDims", "Squeeze")
@@ -18,7 +20,17 @@ _STANDARDIZE = (None, "lower", "strip_punctuation", "lower_and_strip_punctuation
 _SPLIT = (None, "whitespace", "character")
 _REMEDY = "save the model without this layer, and compute it in the app"
 _WORDS = ("", "zebra-unseen", "Unseen!", "Ünïcödé", "日本", "it's", "A.B", "x y", "\t", "[UNK]", "  ")
-_EDGES = ("", "   ", "...", "Ünïcödé, 日本!", "tab\tand\nline", "it's  a   test", "[UNK] a", "!a!", "a b" * 40)
+_EDGES = (
+    "",
+    "   ",
+    "...",
+    "Ünïcödé, 日本!",
+    "tab\tand\nline",
+    "it's  a   test",
+    "[UNK] a",
+    "!a!",
+    "a b" * 40,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,11 @@ class Call:
 def _split(loaded: Loaded, function: Any, trace: Callable[[Loaded], Any]) -> Split | None:
     """Returns the model split behind its text layers; None where it has none that takes strings."""
     layers = _text_layers(loaded.layers)
-    if not layers:
+    hashing = next((layer for layer in loaded.layers if type(layer).__name__ == "Hashing"), None)
+    strings = [s for s in function.structured_input_signature[0] if s.dtype.name == "string"]
+    if strings and hashing:
+        raise Unsplittable(f"{_label(hashing)} hashes strings", _REMEDY)
+    if not layers or not strings:
         return None
     calls: list[Call] = []
     before = [(layer, layer.call) for layer in layers]
@@ -50,7 +66,6 @@ def _split(loaded: Loaded, function: Any, trace: Callable[[Loaded], Any]) -> Spl
         for layer, call in before:
             layer.call = call
         raise
-    strings = [s for s in traced.structured_input_signature[0] if s.dtype.name == "string"]
     listed = ", ".join(dict.fromkeys(sources))
     return Split(
         function=inner,
@@ -63,8 +78,8 @@ def _split(loaded: Loaded, function: Any, trace: Callable[[Loaded], Any]) -> Spl
         outputs=[tensor_facts(name, call.result) for name, call in zip(names, own, strict=True)],
         layers=tuple(dict.fromkeys(call.layer.name for call in own)),
         note=(
-            f"the text of {listed} is prepared outside the model, by the .preprocess.py beside it, which gives "
-            f"{', '.join(names)}; --data holds the latter"
+            f"the text of {listed} is prepared outside the model, by the .preprocess.py beside it: --data holds "
+            f"what that gives, {', '.join(names)}"
         ),
         examples=lambda given: _examples(given, settings),
     )
@@ -110,8 +125,7 @@ def _cut(traced: Any, calls: Sequence[Call]) -> Any:
     for call in own:
         _check_result(call)
     inside = dict(zip(_names(own), (call.result for call in own), strict=True))
-    outputs = dict(zip(traced.structured_outputs, traced.graph.outputs, strict=True))
-    return cut(traced, inside=inside, outputs=outputs)
+    return cut(traced, inside=inside, outputs=outputs_of(traced))
 
 
 def _check_result(call: Call) -> None:
@@ -168,7 +182,9 @@ def _settings(call: Call) -> dict[str, Any]:
 
 def _indices(lookup: Any) -> dict[str, int]:
     start = lookup._token_start_index()
-    words = {str(word): start + i for i, word in enumerate(lookup.get_vocabulary(include_special_tokens=False))}
+    words = {
+        str(word): start + i for i, word in enumerate(lookup.get_vocabulary(include_special_tokens=False))
+    }
     if lookup.mask_token is not None:
         words[lookup.mask_token] = int(lookup._mask_value)
     return words
@@ -187,13 +203,17 @@ def _weights(lookup: Any) -> list[float] | None:
 
 def _module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
     """Returns the function `preprocess` as Python text."""
-    lines = [f"        {name!r}: text_layer(inputs[{source!r}], **layers[{name!r}])," for name, source in sources.items()]
+    lines = [
+        f"        {name!r}: text_layer(inputs[{source!r}], **layers[{name!r}]),"
+        for name, source in sources.items()
+    ]
     return "\n".join(
         [
             "def preprocess(inputs: Mapping[str, Any]) -> dict[str, Any]:",
             '    """Returns the inputs of the .tflite: text prepared, other inputs as they are."""',
             "    layers = read_layers(__file__)",
-            f"    others = {{name: value for name, value in inputs.items() if name not in {tuple(strings)!r}}}",
+            f"    text = {tuple(strings)!r}",
+            "    others = {name: value for name, value in inputs.items() if name not in text}",
             "    return {",
             "        **others,",
             *lines,
