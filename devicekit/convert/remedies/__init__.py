@@ -20,6 +20,7 @@ REMEDIES = {
     "colours": "devicekit.convert.remedies.colours:REMEDY",
     "complex_pairs": "devicekit.convert.remedies.complex_pairs:REMEDY",
     "cumulative_product": "devicekit.convert.remedies.cumulative_product:REMEDY",
+    "gelu": "devicekit.convert.remedies.gelu:REMEDY",
     "histogram": "devicekit.convert.remedies.histogram:REMEDY",
     "ranks": "devicekit.convert.remedies.ranks:REMEDY",
     "rearrangement": "devicekit.convert.remedies.rearrangement:REMEDY",
