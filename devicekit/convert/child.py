@@ -42,6 +42,7 @@ def _convert(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
+    from devicekit.convert.batch import refuse_mixed_samples
     from devicekit.convert.load import layers_in, load
     from devicekit.convert.lower import trace, with_outputs
     from devicekit.convert.outside import Apart, refuse_strings, set_apart
@@ -60,6 +61,7 @@ def _convert(
     )
     yield {"phase": "converting"}
     function = trace(loaded)
+    refuse_mixed_samples(path, loaded, function)
     apart, model = Apart(function, trace), Rewritten(function, function)
     if request["rewrite"]:
         apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)

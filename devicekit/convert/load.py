@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from devicekit.convert.addition import mend_addition
 from devicekit.convert.blame import load_error, raised_in, summary, unknown_object
 from devicekit.convert.container import Header
 from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
@@ -33,7 +34,7 @@ class Loaded:
     `call` takes tensors in the order of `inputs` (tf.TensorSpec with batch 1 and clean names) and returns
     tensors by output name. `holds` are the variables, or the object that owns them, which conversion must
     keep. `layers` are the Keras layers, inner ones too; a SavedModel has none.
-    `is_legacy` says that they are Keras 2's.
+    `is_legacy` says that they are Keras 2's, `takes_batches` that `call` takes more samples than one.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Loaded:
     parameters: int | None
     layers: tuple[Any, ...] = ()
     is_legacy: bool = False
+    takes_batches: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -74,6 +76,8 @@ def load(
         return _load_saved_model(path, shapes)
     keras: ModuleType = importlib.import_module("tf_keras" if header.is_legacy else "keras")
     _show_whole_tracebacks(keras)
+    if not header.is_legacy:
+        mend_addition()
     objects = load_objects(custom_objects, keras)
     unknown = [name for name in foreign_names(header.config) if name not in objects]
     if unknown and not trusted:
@@ -234,7 +238,17 @@ def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | 
         variables = [variable._value for variable in variables]
     holds = [*variables, *_tables(model)]
     layers = tuple(model._flatten_layers())
-    return Loaded(path, call, inputs, holds, int(model.count_params()), layers, is_legacy)
+    declared = getattr(functional, "inputs", None) or ()
+    return Loaded(
+        path,
+        call,
+        inputs,
+        holds,
+        int(model.count_params()),
+        layers,
+        is_legacy,
+        takes_batches=bool(declared) and all(tensor.shape[:1] == (None,) for tensor in declared),
+    )
 
 
 def _graph(

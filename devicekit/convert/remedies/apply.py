@@ -101,7 +101,7 @@ def _judged(done: Rewritten, remedy: Remedy, make: Callable[[], tuple[Any, tuple
         function, layers = make()
         if function is done.function:
             return done
-        found = difference(done.function, function)
+        found = difference(done.function, function, remedy.keys(done.function))
     except NotApplicable as error:
         return _left_out(done, remedy, f"{error}")
     except MemoryError:
@@ -113,7 +113,7 @@ def _judged(done: Rewritten, remedy: Remedy, make: Callable[[], tuple[Any, tuple
         return _left_out(
             done, remedy, f"outputs would differ by {found:.1g}, at most {remedy.max_difference:g} is"
         )
-    rewrite = Rewrite(remedy.name, remedy.does, layers, found if math.isfinite(found) else None)
+    rewrite = Rewrite(remedy.name, remedy.does, layers, None if math.isinf(remedy.max_difference) else found)
     variables = tuple(getattr(function.graph, "variables", ()))
     return replace(
         done,

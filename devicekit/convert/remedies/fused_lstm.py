@@ -14,7 +14,6 @@ _FUSED = {
     "activation": "tanh",
     "recurrent_activation": "sigmoid",
     "recurrent_dropout": 0.0,
-    "stateful": False,
     "unroll": False,
     "use_bias": True,
 }

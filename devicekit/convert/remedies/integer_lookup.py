@@ -6,7 +6,7 @@ Keys that lie close together become a table to index; others are compared with t
 from collections.abc import Sequence
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter
+from devicekit.convert.remedies.emit import Emitter, captures_of
 from devicekit.convert.remedies.remedy import NotApplicable, Remedy
 
 # An indexed table takes 4 bytes per integer between the lowest key and the highest.
@@ -51,8 +51,23 @@ def table_items(table: Any, key_kind: Any, value_kind: Any) -> tuple[Any, Any]:
         return keys.numpy(), values.numpy()
 
 
+def _keys(function: Any) -> list[int]:
+    """Returns the keys of the integer tables that a function looks up in."""
+    import tensorflow as tf
+
+    keys: list[int] = []
+    captured = captures_of(function)
+    for op in function.graph.get_operations():
+        table = captured.get(op.inputs[0].ref()) if op.type == "LookupTableFindV2" else None
+        if table is not None and op.get_attr("Tin").is_integer and op.get_attr("Tout") != tf.string:
+            found, _ = table_items(table, op.get_attr("Tin"), op.get_attr("Tout"))
+            keys += [int(key) for key in found[:MAX_KEYS]]
+    return keys
+
+
 REMEDY = Remedy(
     name="integer_lookup",
     does="integer lookup tables as indexing, or as comparisons with the keys",
     rules={"LookupTableFindV2": _find},
+    keys=_keys,
 )

@@ -51,7 +51,7 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
             floor = FLOOR * largest[name]
             error = distance(values, actual[name], floor=floor) if name in actual else np.inf
             is_rounding = ROUNDING < error < np.inf and SHARE_OF_ROUNDING * error <= distance(
-                values, _run(given, _nudged(feed))[name], floor=floor
+                values, run(given, _nudged(feed))[name], floor=floor
             )
             found.extend([] if is_rounding else [error])
     if not found:
@@ -133,23 +133,24 @@ def _both(
 
     for feed in inputs:
         try:
-            expected = _run(given, feed)
+            expected = run(given, feed)
         except tf.errors.InvalidArgumentError:
             continue
-        yield feed, expected, _run(rewritten, feed)
+        yield feed, expected, run(rewritten, feed)
 
 
-def _run(function: Any, feed: Feed) -> dict[str, "NDArray[Any]"]:
+def run(function: Any, feed: Feed) -> dict[str, "NDArray[Any]"]:
+    """Returns the outputs of a concrete function, half precision as float32."""
     import tensorflow as tf
 
     specs = function.structured_input_signature[0]
     tensors = [
         tf.constant(value.astype(spec.dtype.as_numpy_dtype)) for value, spec in zip(feed, specs, strict=True)
     ]
-    return {name: _wide(value.numpy()) for name, value in function(*tensors).items()}
+    return {name: wide(value.numpy()) for name, value in function(*tensors).items()}
 
 
-def _wide(values: Any) -> "NDArray[Any]":
+def wide(values: Any) -> "NDArray[Any]":
     """Returns half precision as float32: numpy knows no bfloat16."""
     import numpy as np
 

@@ -42,6 +42,10 @@ class NotApplicable(Exception):
     """A remedy does not suit this model: why, in words for the user."""
 
 
+def _no_keys(function: Any) -> Sequence[int]:
+    return ()
+
+
 def _any_op(ops: Sequence[Any]) -> bool:
     return True
 
@@ -55,8 +59,9 @@ class Remedy:
     `recognises(ops)` holds. `layer_call` takes a Keras layer and its own `call`, and returns the function to
     call in its place, None where it is not concerned. `split` takes the loaded model, its traced function and
     what traces it anew, and returns an outside.Split, None where it is not concerned. `max_difference` is
-    larger only where rounding is what the remedy changes: its module says why. `input_spec` gives an input's
-    tf.TensorSpec in place of its own.
+    larger only where rounding is what the remedy changes: its module says why. `keys` gives integers to
+    feed in the proof, for the traced function. `input_spec` gives an input's tf.TensorSpec in place of its
+    own.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Remedy:
     layer_call: Callable[[Any, OwnCall], Callable[..., Any] | None] | None = None
     split: Callable[..., Any] | None = None
     max_difference: float = MAX_DIFFERENCE
+    keys: Callable[[Any], Sequence[int]] = _no_keys
     input_spec: Callable[[Any], Any] | None = None
 
 
@@ -74,7 +80,7 @@ class Rewrite:
     """One remedy as it was applied. `layers` are the Keras layers concerned, "" where none is known.
 
     `difference` is max|rewritten - given| / max|given| over the outputs, on random and edge inputs; None
-    where the given model's outputs are not finite alike.
+    where the remedy is meant to change them: the given model is random, or keeps a state.
     """
 
     remedy: str

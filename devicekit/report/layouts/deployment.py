@@ -132,7 +132,7 @@ def _where(rewrite: "Rewrite") -> str:
 
 def _moved(rewrite: "Rewrite") -> str:
     if rewrite.difference is None:
-        return "the given model is random"
+        return "meant to change the outputs"
     return f"difference {rewrite.difference:.0e}" if rewrite.difference else "no difference"
 
 

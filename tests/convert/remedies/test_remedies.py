@@ -49,7 +49,7 @@ def difference(source: Source, recorded: Path) -> float:
         ("bicubic.keras", ["separable_resize"], ("bigger",), "FULLY_CONNECTED", "CUSTOM"),
         ("antialiased.keras", ["separable_resize"], None, "FULLY_CONNECTED", "CUSTOM"),
         ("area.h5", ["separable_resize"], None, "FULLY_CONNECTED", "CUSTOM"),
-        ("pool3d.h5", ["max_pool_3d"], ("pool",), "MAX_POOL_2D", "CUSTOM"),
+        ("pool3d.h5", ["pool_3d"], ("pool",), "MAX_POOL_2D", "CUSTOM"),
         ("lookup.keras", ["integer_lookup"], ("ids",), "GATHER", "HASHTABLE"),
         ("far_lookup.h5", ["integer_lookup"], ("ids",), "EQUAL", "HASHTABLE"),
     ],

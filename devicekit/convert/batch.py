@@ -1,0 +1,61 @@
+"""Compares a batch with its samples one by one: fixing the batch to 1 must not change what a model computes.
+
+Runs in the conversion child only: it imports TensorFlow.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from devicekit.convert.load import Loaded
+from devicekit.convert.remedies.proof import FLOOR, RANDOM_FEEDS, Feed, distance, feeds, run, wide
+from devicekit.errors import ConvertError
+
+BATCH = RANDOM_FEEDS  # what else is fed, such as zeros, leaves some outputs to rounding
+# Kernels for one sample and for several add in another order: differences of 1e-7 to 1e-6, in half precision
+# of 1e-3 (November 2026). Samples that are mixed up differ by tenths.
+MAX_DIFFERENCE = 1e-2
+
+
+def refuse_mixed_samples(path: Path, loaded: Loaded, function: Any) -> None:
+    """Raises ConvertError where a batch gives other outputs than its samples one by one, as on a device.
+
+    Where there is nothing to compare with, models are left alone: those of a fixed batch, those that run on
+    no inputs that can be drawn, and random ones.
+    """
+    import tensorflow as tf
+
+    specs = function.structured_input_signature[0]
+    if not loaded.takes_batches or any(spec.dtype.name == "string" or not spec.shape.rank for spec in specs):
+        return
+    try:
+        singles = list(islice(feeds(specs), BATCH))
+        apart = [run(function, feed) for feed in singles]
+        again = run(function, singles[0])
+        together = _in_batch(loaded, singles)
+    except (tf.errors.InvalidArgumentError, ValueError):
+        return
+    for name, found in together.items():
+        values = [one[name] for one in apart]
+        if values[0].ndim == 0 or found.shape[1:] != values[0].shape[1:] or len(found) != BATCH:
+            return
+        if distance(values[0], again[name], floor=FLOOR) > MAX_DIFFERENCE:
+            continue
+        difference = max(distance(found[i : i + 1], one, floor=FLOOR) for i, one in enumerate(values))
+        if difference > MAX_DIFFERENCE:
+            raise ConvertError(
+                str(path),
+                found=f'output "{name}" of a batch of {BATCH} differs by {difference:.2g} from that of its '
+                "samples one by one, as a device runs them",
+                remedy="make the layers treat samples apart, or fix the batch: Input(batch_shape=(1, …))",
+            )
+
+
+def _in_batch(loaded: Loaded, singles: list[Feed]) -> Mapping[str, Any]:
+    import numpy as np
+    import tensorflow as tf
+
+    columns = (np.concatenate(column) for column in zip(*singles, strict=True))
+    tensors = [tf.constant(column, spec.dtype) for column, spec in zip(columns, loaded.inputs, strict=True)]
+    return {name: wide(value.numpy()) for name, value in loaded.call(*tensors).items()}
