@@ -183,7 +183,8 @@ class _Search:
         """Returns what the candidate trades: which ops for which size and fidelity."""
         before, score = self.built.fidelity, mixed.fidelity
         assert before and self.built.size_bytes and score and mixed.size_bytes
-        trade = f"cosine {before.cosine:.4f} → {score.cosine:.4f}"
+        digits = 4 if abs(score.cosine - before.cosine) >= 1e-4 else 6
+        trade = f"cosine {before.cosine:.{digits}f} → {score.cosine:.{digits}f}"
         if before.top1_agreement is not None and score.top1_agreement is not None:
             trade += f", top-1 {before.top1_agreement * 100:.1f} → {score.top1_agreement * 100:.1f} %"
         trade += f", {self.built.size_bytes / 1024:.1f} → {mixed.size_bytes / 1024:.1f} KiB"
