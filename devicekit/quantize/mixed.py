@@ -13,6 +13,7 @@ from devicekit.graph.model import Graph, Op
 from devicekit.graph.read import read_graph, read_graph_bytes
 from devicekit.quantize.bench import Bench, judged
 from devicekit.quantize.build import Built
+from devicekit.quantize.coarseness import coarseness
 from devicekit.quantize.fidelity import Fidelity
 from devicekit.quantize.proof import float_ops
 from devicekit.quantize.recipes import MIXED, Recipe, Variant, scope_of
@@ -98,7 +99,7 @@ class _Search:
         """Returns the neighbourhoods that help, the most telling first."""
         count = self._ranking_count()
         whole = _Trial(frozenset(), self.bench.compared(self._int8, count))
-        for kept in self.sets:
+        for kept in self._most_suspect_first():
             if time.monotonic() > self.ranking_deadline:
                 break
             self.trials.append(self._tried(kept, count))
@@ -106,6 +107,17 @@ class _Search:
         self.start = whole.gain
         helping = [trial for trial in self.trials if self._key(trial) < self._key(whole)]
         return [trial.kept for trial in sorted(helping, key=self._key)]
+
+    def _most_suspect_first(self) -> list[Scopes]:
+        """Returns the neighbourhoods, those around the tensors that 8 bits spoil most first."""
+        bench = self.bench
+        shares = coarseness(bench.model, bench.calibration_rows[0], self.float_graph, self.int8_graph)
+        names = {
+            scope: [self.float_graph.main.tensors[index].name for index in op.outputs]
+            for scope, op in self.ops.items()
+        }
+        worst = {scope: max(shares.get(name, 0.0) for name in names[scope]) for scope in names}
+        return sorted(self.sets, key=lambda kept: -max(worst[scope] for scope in kept))
 
     def _key(self, trial: _Trial) -> tuple[float, int, float]:
         """Sorts trials: the smallest shortfall first; of equal ones the fewest ops, then the least noise."""
