@@ -104,6 +104,8 @@ class _Search:
                 break
             self.trials.append(self._tried(kept, count))
             self.looked_at += 1
+            if len(kept) == 1 and self._key(self.trials[-1])[0] == 0:
+                break  # no set is smaller
         self.start = whole.gain
         helping = [trial for trial in self.trials if self._key(trial) < self._key(whole)]
         return [trial.kept for trial in sorted(helping, key=self._key)]
@@ -215,7 +217,7 @@ class _Search:
         ops = [f"{op.label} ({_readable(scope)})" for scope, op in self.ops.items() if scope in kept]
         listed = ", ".join(ops[:SHOWN]) + (f" and {len(ops) - SHOWN} more" if len(ops) > SHOWN else "")
         notes = [f"{len(kept)} of {len(self.ops)} ops in float: {trade}", f"in float: {listed}"]
-        if self._is_cut_short():
+        if len(kept) > 1 and self._is_cut_short():
             notes.append(f"{self._ending()}: fewer ops in float may do")
         return notes
 

@@ -234,7 +234,7 @@ def _quantize(float_model: bytes, plan: Any, calibration: Calibration | None, va
     for scope, op in itertools.product(variant.keep_float, _ops_within()):
         plan.add_quantization_config(f"^{re.escape(scope)}$", op, algorithm_key="no_quantize")
     quantizer = Quantizer(float_model, plan.get_quantization_recipe())
-    # The quantizer writes into what it is given: the range of a softmax becomes 0..1, for the next recipe too.
+    # The quantizer writes into what it is given: a softmax gets the range 0..1, for the next recipe too.
     result = quantizer.quantize(
         None if calibration is None else copy.deepcopy(dict(calibration.ranges)),
         enable_progress_bar=False,
