@@ -268,3 +268,70 @@ def test_the_main_job_on_a_legacy_h5(data: Path, tmp_path: Path) -> None:
     assert all(c.status in ("fits", "chosen") for c in deployment.candidates)
     assert deployment.chosen.size_bytes < deployment.candidates[0].size_bytes
     assert deployment.chosen.fidelity.task_metric > 0.95
+
+
+OLD_PHONE = """schema = 1
+extends = "pixel7"
+[runtime]
+name = "tflite"
+version = "2.14.0"
+[recipes]
+try = ["dynamic_int8"]
+"""
+
+
+def test_an_old_runtime_gets_dense_weights_that_it_can_compute(data: Path, tmp_path: Path) -> None:
+    """Per-channel dense weights are FULLY_CONNECTED version 12, which TensorFlow Lite has since 2.17."""
+    phone = tmp_path / "old_phone.toml"
+    phone.write_text(OLD_PHONE)
+    model = data / "digits.float32.tflite"
+    conversion = devicekit.convert(model, profile=phone, path=tmp_path / "old.tflite")
+    (dynamic,) = conversion.candidates
+    assert (dynamic.status, dynamic.findings) == ("chosen", ())
+    assert dynamic.notes == (
+        "dense weights have one scale each: with one per channel they need FULLY_CONNECTED version 12, "
+        "the profile's runtime knows 10",
+    )
+    per_channel = tmp_path / "per_channel.tflite"
+    devicekit.convert(model, recipe="dynamic_int8", path=per_channel)
+    [finding] = devicekit.check_model(per_channel, phone).findings
+    assert finding.rule == "version"
+    assert finding.detail == (
+        "FULLY_CONNECTED version 12 needs TensorFlow Lite 2.17, "
+        "the profile's runtime is TensorFlow Lite 2.14.0"
+    )
+
+
+def test_io_float_gives_a_static_file_with_float_inputs_and_outputs(data: Path, tmp_path: Path) -> None:
+    conversion = devicekit.convert(
+        data / "digits.float32.tflite", recipe="int8", io="float", path=tmp_path / "io.tflite"
+    )
+    assert conversion.chosen and conversion.chosen.recipe == "int8_float_io"
+
+
+def test_io_replaces_the_recipes_of_the_profile(deploy: Any) -> None:
+    deployment = deploy(recipes=["float16", "int8", "int8_float_io", "int16x8"], io="float")
+    names = [candidate.recipe for candidate in deployment.candidates]
+    assert names == ["float16", "int8_float_io", "int16x8_float_io"]
+
+
+def test_a_mixed_candidate_is_filed_under_its_own_name(data: Path, tmp_path: Path) -> None:
+    """A threshold that int8 just misses: a few ops in float are enough, and the file says so."""
+    conversion = devicekit.convert(
+        data / "digits.float32.tflite",
+        profile="pixel7",
+        recipe="int8",
+        data=str(data / "digits.npz"),
+        min_cosine=0.99998,
+        path=tmp_path / "mixed.tflite",
+    )
+    int8, mixed = conversion.candidates
+    assert (int8.recipe, int8.status, mixed.recipe, mixed.status) == (
+        "int8",
+        "rejected",
+        "int8_mixed",
+        "chosen",
+    )
+    assert " of 14 ops in float: cosine " in mixed.notes[0] and mixed.notes[1].startswith("in float: ")
+    assert conversion.to_json()["chosen"]["recipe"] == "int8_mixed"
+    assert mixed.fidelity and mixed.fidelity.cosine >= 0.99998

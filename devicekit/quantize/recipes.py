@@ -5,7 +5,9 @@ bytes of the quantized file; a `Variant` changes it for one model. It may raise 
 raises: the worker words it as a finding.
 """
 
+import copy
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,11 +231,12 @@ def _quantize(float_model: bytes, plan: Any, calibration: Calibration | None, va
 
     from devicekit.quantize.mends import mend
 
-    for scope in variant.keep_float:
-        plan.add_quantization_config(f"^{re.escape(scope)}$", _every_op(), algorithm_key="no_quantize")
+    for scope, op in itertools.product(variant.keep_float, _ops_within()):
+        plan.add_quantization_config(f"^{re.escape(scope)}$", op, algorithm_key="no_quantize")
     quantizer = Quantizer(float_model, plan.get_quantization_recipe())
+    # The quantizer writes into what it is given: a softmax gets the range 0..1, for the next recipe too.
     result = quantizer.quantize(
-        None if calibration is None else dict(calibration.ranges),
+        None if calibration is None else copy.deepcopy(dict(calibration.ranges)),
         enable_progress_bar=False,
         enable_progress_report=False,
     )
@@ -250,6 +253,13 @@ def _every_op() -> Any:
     from litert_quantizer.qtyping import TFLOperationName
 
     return TFLOperationName.ALL_SUPPORTED
+
+
+def _ops_within() -> list[Any]:
+    """Returns all ops but the model's own inputs and outputs, which have the scopes of tensors as well."""
+    from litert_quantizer.qtyping import TFLOperationName as Name
+
+    return [op for op in Name if op not in (Name.INPUT, Name.OUTPUT, Name.ALL_SUPPORTED)]
 
 
 def _dense() -> Any:

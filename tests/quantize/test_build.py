@@ -146,10 +146,10 @@ def test_a_recipe_that_needs_too_much_memory_is_ended(
 
 
 def test_an_unquantized_result_is_a_finding(digits: Path, tmp_path: Path, own_recipes: None) -> None:
-    table = {name: "misbehaving_recipes:unquantized" for name in ("int8", "dynamic_int8")}
-    int8, dynamic = build(digits, list(table), data=None, out_dir=tmp_path, table=table).candidates
-    assert [f.rule for f in int8.findings + dynamic.findings] == ["quantized", "quantized"]
-    assert int8.findings[0].detail.startswith("not int8, computed in float32: ")
+    table = {name: "misbehaving_recipes:unquantized" for name in ("int16x8", "dynamic_int8")}
+    static, dynamic = build(digits, list(table), data=None, out_dir=tmp_path, table=table).candidates
+    assert [f.rule for f in static.findings + dynamic.findings] == ["quantized", "quantized"]
+    assert static.findings[0].detail.startswith("not int16, computed in float32: ")
     assert dynamic.findings[0].detail.startswith("100% of the weights stay float32: ")
 
 

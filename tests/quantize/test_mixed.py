@@ -108,7 +108,9 @@ def test_an_op_in_float_that_nobody_asked_for_is_a_finding(result: BuildResult) 
 
 
 def test_thresholds_that_no_half_in_float_meets_are_a_note_on_int8(outlier: Path, tmp_path: Path) -> None:
-    result = build(outlier, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=Thresholds(1.0, 1.0))
+    result = build(
+        outlier, ["int8_float_io"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=Thresholds(1.0, 1.0)
+    )
     (plain,) = result.candidates
     (note,) = plain.notes
     assert note.startswith(
@@ -116,6 +118,28 @@ def test_thresholds_that_no_half_in_float_meets_are_a_note_on_int8(outlier: Path
         "(keeping any single op and its readers in float gains at most 0."
     )
     assert note.endswith(" of cosine)")
+
+
+def test_borders_that_miss_the_thresholds_alone_are_said_without_a_search(
+    outlier: Path, tmp_path: Path
+) -> None:
+    result = build(outlier, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=Thresholds(1.0, 1.0))
+    assert [one.notes for one in result.candidates] == [
+        (
+            "no mixed precision: with all ops in float, inputs and outputs in 8 bits miss it still; "
+            "try --io float",
+        )
+    ]
+
+
+def test_on_random_inputs_nothing_is_searched(outlier: Path, tmp_path: Path) -> None:
+    result = build(outlier, ["int8"], data=None, out_dir=tmp_path, wanted=Thresholds(0.98, 0.98))
+    assert [one.notes for one in result.candidates] == [
+        (
+            "calibrated on random data",
+            "no mixed precision on random inputs: give real samples with --data",
+        )
+    ]
 
 
 def test_int8_that_meets_the_thresholds_is_left_alone(

@@ -119,6 +119,16 @@ def test_int8_has_integer_borders_with_a_scale_and_int8_float_io_has_not(digits:
     assert floating.input_tensors["image"].dtype == floating.output_tensors["digit"].dtype == "float32"
 
 
+def test_a_recipe_leaves_the_calibration_as_it_was(digits: Path) -> None:
+    """litert-quantizer writes the fixed range of a softmax into the ranges that it is given."""
+    model = digits.read_bytes()
+    rows = [{"image": np.zeros((1, 8, 8, 1), np.float32)}, *samples(2)]
+    calibration = calibrate(model, rows, signature="serving_default", threads=1)
+    before = {name: float(limits["max"].max()) for name, limits in calibration.ranges.items()}
+    int8(model, calibration)
+    assert {name: float(limits["max"].max()) for name, limits in calibration.ranges.items()} == before
+
+
 def test_int16x8_float_io_is_int16_between_float_borders(digits: Path) -> None:
     model = digits.read_bytes()
     calibration = calibrate(model, samples(4), signature="serving_default", threads=1)
