@@ -19,9 +19,9 @@ from devicekit.convert.blame import load_error, raised_in, summary, unknown_obje
 from devicekit.convert.container import Header
 from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
 from devicekit.convert.modern_h5 import load_modern_h5
-from devicekit.convert.objects import load_objects
+from devicekit.convert.objects import load_objects, with_names_for
 from devicekit.convert.shaped import Shaped, output_names
-from devicekit.convert.trust import foreign_names
+from devicekit.convert.trust import foreign_names, registered_names
 from devicekit.errors import ConvertError, DevicekitError, LoadError
 
 
@@ -64,7 +64,7 @@ def load(
         return _load_saved_model(path, shapes)
     keras: ModuleType = importlib.import_module("tf_keras" if header.is_legacy else "keras")
     _show_whole_tracebacks(keras)
-    objects = load_objects(custom_objects, keras)
+    objects = load_objects(custom_objects, keras, registered_names(header.config))
     unknown = [name for name in foreign_names(header.config) if name not in objects]
     if unknown and not trusted:
         raise unknown_object(path, header, unknown[0], custom_objects)
@@ -108,7 +108,8 @@ def _load_keras(
         )
     if not header.is_legacy:
         return load_modern_h5(file, config, keras, objects=objects, trusted=trusted, build=build)
-    if not header.has_stand_ins:
+    config = with_names_for(config, objects)
+    if config == header.config and not header.has_stand_ins:
         return keras.models.load_model(str(file), custom_objects=objects, compile=False)
     model = keras.models.model_from_config(config, custom_objects=objects)
     model.load_weights(str(file))
