@@ -117,6 +117,11 @@ def raised_in(given: Path, error: BaseException) -> OwnCode | None:
     return None
 
 
+def ran_out(error: BaseException) -> bool:
+    """Tells whether memory ended: AutoGraph turns a MemoryError into an error of its own."""
+    return any(isinstance(one, MemoryError) or "MemoryError" in str(one) for one in _chain(error))
+
+
 def summary(error: BaseException) -> str:
     """Returns an error's class and its most telling line, 300 characters at most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -124,6 +129,8 @@ def summary(error: BaseException) -> str:
     is_wrapped = lines[0].startswith(("Error when deserializing", "in user code:"))
     telling = lines[-1] if is_wrapped else lines[0]
     telling = telling.removeprefix(f"{type(error).__name__}: ")
+    if type(error).__name__ == "StagingError":  # AutoGraph's, for what it cannot make again
+        return telling[:300]
     return f"{type(error).__name__}: {telling[:300]}" if telling else type(error).__name__
 
 

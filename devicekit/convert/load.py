@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from devicekit.convert.blame import load_error, raised_in, summary, unknown_object
+from devicekit.convert.blame import load_error, raised_in, ran_out, summary, unknown_object
 from devicekit.convert.container import Header
 from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
 from devicekit.convert.modern_h5 import load_modern_h5
@@ -75,6 +75,8 @@ def load(
     except (MemoryError, DevicekitError):
         raise
     except Exception as error:  # whatever a config makes Keras raise
+        if ran_out(error):
+            raise MemoryError from error
         raise load_error(path, header, error, given=custom_objects, objects=objects) from error
     return _from_keras(path, model, keras, shaped, custom_objects)
 
@@ -209,6 +211,8 @@ def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | 
         try:
             result = run(*tensors)
         except Exception as error:
+            if ran_out(error):
+                raise MemoryError from error
             if own and (at := raised_in(own, error)):
                 raise ConvertError(
                     str(path),

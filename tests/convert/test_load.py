@@ -19,7 +19,8 @@ class Scale(keras.layers.Layer):
     def call(self, inputs):
         return inputs * self.factor
 class Tens(keras.initializers.Initializer):
-    pass
+    def __call__(self, shape, dtype=None, **rest):
+        return keras.initializers.Constant(10)(shape, dtype or "float32")
 def bent(x):
     return keras.activations.relu(x) * 0.5 + x
 """
