@@ -12,7 +12,7 @@ from typing import Any
 
 from devicekit.convert.container import Header
 from devicekit.convert.objects import STAND_IN, stand_in_name
-from devicekit.convert.trust import lambda_layer, layers_in
+from devicekit.convert.trust import lambda_layer, layers_in, registered_names
 from devicekit.errors import LoadError
 
 _UNKNOWN = (
@@ -37,11 +37,15 @@ def load_error(
     path: Path, header: Header, error: BaseException, *, given: Path | None, objects: Mapping[str, Any]
 ) -> LoadError:
     """Returns the LoadError for whatever Keras raised. `given` is the user's --custom-objects file."""
-    text = str(error)
+    text = "\n".join(str(one) for one in _chain(error))
     for pattern in _UNKNOWN:
         found = pattern.search(text)
-        if found:
+        if found and found[1] != "function":
             return unknown_object(path, header, found[1], given)
+    # The config alone: what a model was compiled with lies beside it, and is not needed.
+    missing = sorted(registered_names((header.config or {}).get("config")) - objects.keys())
+    if missing:
+        return unknown_object(path, header, missing[0], given)
     if given and (own := raised_in(given, error)):
         return LoadError(
             str(path),
@@ -49,7 +53,9 @@ def load_error(
             remedy=f"correct it in {given}, line {own.line}",
         )
     if given and (misfit := _misfit(given, error, objects)):
-        return LoadError(str(path), found=misfit, remedy=f"take what the model was saved with, in {given}")
+        return LoadError(
+            str(path), found=misfit, remedy=f"give it the defaults that the model was saved with, in {given}"
+        )
     layer = _layer_at_fault(error)
     if "bad marshal data" in text:
         return _other_python(path, header, layer)
@@ -90,7 +96,8 @@ def _thing(header: Header, name: str, short: str) -> str:
         if node["class_name"] in (name, short):
             return f'layer "{layer}" ({short})'
     for layer, node in reversed(layers):  # the innermost last
-        if json.dumps(short) in json.dumps(node["config"]):
+        text = json.dumps(node["config"])
+        if json.dumps(short) in text or json.dumps(name) in text:
             return f'"{short}" (in layer "{layer}")'
     return f'"{short}"'
 
@@ -104,14 +111,26 @@ def raised_in(given: Path, error: BaseException) -> OwnCode | None:
         if own:
             code, line = own[-1]
             return OwnCode(code.co_qualname, line, one)
+        # AutoGraph runs a copy of the code, and tells its place in the message alone.
+        if quoted := re.findall(rf'File "{re.escape(file)}", line (\d+), in (\w+)', str(one)):
+            return OwnCode(quoted[-1][1], int(quoted[-1][0]), one)
     return None
+
+
+def ran_out(error: BaseException) -> bool:
+    """Tells whether memory ended: AutoGraph turns a MemoryError into an error of its own."""
+    return any(isinstance(one, MemoryError) or "MemoryError" in str(one) for one in _chain(error))
 
 
 def summary(error: BaseException) -> str:
     """Returns an error's class and its most telling line, 300 characters at most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Exception encountered", "config={"))] or [""]
-    telling = lines[0] if not lines[0].startswith("Error when deserializing") else lines[-1]
+    is_wrapped = lines[0].startswith(("Error when deserializing", "in user code:"))
+    telling = lines[-1] if is_wrapped else lines[0]
+    telling = telling.removeprefix(f"{type(error).__name__}: ")
+    if type(error).__name__ == "StagingError":  # AutoGraph's, for what it cannot make again
+        return telling[:300]
     return f"{type(error).__name__}: {telling[:300]}" if telling else type(error).__name__
 
 

@@ -16,13 +16,13 @@ from types import ModuleType
 from typing import Any
 
 from devicekit.convert.addition import mend_addition
-from devicekit.convert.blame import load_error, raised_in, summary, unknown_object
+from devicekit.convert.blame import load_error, raised_in, ran_out, summary, unknown_object
 from devicekit.convert.container import Header
 from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
 from devicekit.convert.modern_h5 import load_modern_h5
-from devicekit.convert.objects import load_objects
+from devicekit.convert.objects import load_objects, with_names_for
 from devicekit.convert.shaped import Shaped, output_names
-from devicekit.convert.trust import foreign_names
+from devicekit.convert.trust import foreign_names, registered_names
 from devicekit.errors import ConvertError, DevicekitError, LoadError
 from devicekit.graph.layers import Layers
 
@@ -78,7 +78,7 @@ def load(
     _show_whole_tracebacks(keras)
     if not header.is_legacy:
         mend_addition()
-    objects = load_objects(custom_objects, keras)
+    objects = load_objects(custom_objects, keras, registered_names(header.config))
     unknown = [name for name in foreign_names(header.config) if name not in objects]
     if unknown and not trusted:
         raise unknown_object(path, header, unknown[0], custom_objects)
@@ -89,6 +89,8 @@ def load(
     except (MemoryError, DevicekitError):
         raise
     except Exception as error:  # whatever a config makes Keras raise
+        if ran_out(error):
+            raise MemoryError from error
         raise load_error(path, header, error, given=custom_objects, objects=objects) from error
     return _from_keras(path, model, keras, shaped, custom_objects)
 
@@ -122,7 +124,8 @@ def _load_keras(
         )
     if not header.is_legacy:
         return load_modern_h5(file, config, keras, objects=objects, trusted=trusted, build=build)
-    if not header.has_stand_ins:
+    config = with_names_for(config, objects)
+    if config == header.config and not header.has_stand_ins:
         return keras.models.load_model(str(file), custom_objects=objects, compile=False)
     model = keras.models.model_from_config(config, custom_objects=objects)
     model.load_weights(str(file))
@@ -222,6 +225,8 @@ def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | 
         try:
             result = run(*tensors)
         except Exception as error:
+            if ran_out(error):
+                raise MemoryError from error
             if own and (at := raised_in(own, error)):
                 raise ConvertError(
                     str(path),

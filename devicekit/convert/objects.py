@@ -66,10 +66,12 @@ def _replace(node: dict[str, Any]) -> None:
         node["module"] = None
 
 
-def load_objects(path: Path | None, keras: Any) -> dict[str, Any]:
+def load_objects(path: Path | None, keras: Any, registered: Collection[str]) -> dict[str, Any]:
     """Returns the classes and functions that the user's file defines, by name, and STAND_IN.
 
-    While it runs, `import keras` in it means the Keras that loads the model. Raises UsageError.
+    They also get those of the names `registered` ("Package>Name") in the model that end in theirs, so that
+    the file need not register them. While it runs, `import keras` in it means the Keras that loads the
+    model. Raises UsageError.
     """
     if path is None:
         return {}
@@ -93,8 +95,23 @@ def load_objects(path: Path | None, keras: Any) -> dict[str, Any]:
             sys.modules.pop(name, None) if old is None else sys.modules.update({name: old})
     own = {k: v for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name}
     # Registered classes are looked up as "Package>Name".
-    registered = {keras.saving.get_registered_name(value): value for value in own.values()}
-    return {**own, **registered, STAND_IN: _stand_in_class(keras, own)}
+    named = {name: own[short] for name in registered if (short := name.rpartition(">")[2]) in own}
+    named |= {keras.saving.get_registered_name(value): value for value in own.values()}
+    return {**own, **named, STAND_IN: _stand_in_class(keras, own)}
+
+
+def with_names_for(config: Any, objects: Collection[str]) -> Any:
+    """Returns a copy of a config in which each function of `objects` is its name alone.
+
+    tf_keras 2.21 writes {"class_name": "function", "config": name} into an .h5 and cannot read that again.
+    """
+    if isinstance(config, list):
+        return [with_names_for(one, objects) for one in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "function" and config.get("config") in objects:
+        return config["config"]
+    return {key: with_names_for(value, objects) for key, value in config.items()}
 
 
 def _stand_in_class(keras: Any, functions: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ tf_keras runs the marshalled bytecode of a Lambda layer in an .h5 without object
 """
 
 import builtins
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -43,6 +44,9 @@ _FUNCTION_MODULES = frozenset(
 )
 
 
+_REGISTERED = re.compile(r"[\w.]+>[\w.]+")
+
+
 def find_code(config: Any) -> str | None:
     """Returns the first thing in a Keras model config that runs code, in words; None if there is nothing."""
     return next((found for layer, node in _walk(config) if (found := _code_in(node, layer))), None)
@@ -62,6 +66,12 @@ def foreign_names(config: Any) -> tuple[str, ...]:
 def lambda_layer(config: Any) -> str | None:
     """Returns the name of the first Lambda layer of a Keras config, None where it has none."""
     return next((name for name, node in layers_in(config) if node["class_name"] == "Lambda"), None)
+
+
+def registered_names(config: Any) -> frozenset[str]:
+    """Returns the names of registered classes and functions in a Keras config: "Package>Name"."""
+    values = (value for _, node in _walk(config) for value in node.values())
+    return frozenset(value for value in values if isinstance(value, str) and _REGISTERED.fullmatch(value))
 
 
 def layers_in(config: Any) -> tuple[tuple[str, Mapping[str, Any]], ...]:

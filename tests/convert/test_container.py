@@ -86,7 +86,10 @@ def test_an_hdf5_file_that_is_no_model(tmp_path: Path) -> None:
 
 def test_a_model_config_that_is_no_json(h5: Callable[..., Path]) -> None:
     assert refused(h5("{not json")) == ("its model config is no JSON", "copy or download the file again")
-    assert refused(h5("[" * 100_000))[0] == "its model config is no JSON"
+    assert refused(h5("[" * 100_000)) == (
+        "its model config nests too deeply; expected at most a few hundred models in models",
+        "save it as one flat model, without models in models",
+    )
     assert refused(h5("3"))[0] == "its model config is no JSON object"
 
 
