@@ -101,6 +101,7 @@ class Conversion:
             else {"recipe": chosen.recipe, "path": str(chosen.path), "sha256": chosen.sha256},
             "verdict": self.verdict,
             "budgets": self.budgets.to_json(),
+            "outside": [part.to_json() for part in source.outside],
             "data": asdict(self.data),
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "metric": self.metric,

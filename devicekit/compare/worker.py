@@ -15,7 +15,7 @@ from devicekit.quantize.calibration import load_data, rows
 from devicekit.quantize.predictor import Predictor, stacked
 from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
-from devicekit.quantize.worker import worded
+from devicekit.quantize.words import worded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

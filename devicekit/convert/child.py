@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.child import serve
 from devicekit.convert.container import Header, format_of, read_header
+from devicekit.convert.objects import functions_in
 
 if TYPE_CHECKING:
     from devicekit.convert.load import Loaded
@@ -20,12 +21,16 @@ REFERENCE_NAME = "reference.npz"
 def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields {"phase": …} events, then {"result": …}; writes FLOAT_NAME and REFERENCE_NAME into "out_dir".
 
+    What runs outside the model is written there too: see outside.set_apart.
+
     The request: model (path), trust (bool), custom_objects (path or None), shapes ({input: sizes}), rewrite
     (bool), custom_ops (names), flex (bool), out_dir (an empty directory).
     """
     path, out_dir = Path(request["model"]), Path(request["out_dir"])
     yield {"phase": "reading"}
-    header = read_header(path, format_of(path), trusted=request["trust"])
+    own = Path(request["custom_objects"]) if request["custom_objects"] else None
+    functions = functions_in(own)
+    header = read_header(path, format_of(path), trusted=request["trust"], functions=functions)
     yield {"phase": "loading"}
     # The converter's own files lie in ours, so that they go with them when this child is killed.
     with tempfile.TemporaryDirectory(dir=out_dir) as tempfile.tempdir:
@@ -37,9 +42,10 @@ def _convert(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from devicekit.convert.inputs import refuse_strings
     from devicekit.convert.load import layers_in, load
     from devicekit.convert.lower import trace, with_outputs
+    from devicekit.convert.outside import Apart, refuse_strings, set_apart
+    from devicekit.convert.remedies import REMEDIES
     from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
 
@@ -54,22 +60,27 @@ def _convert(
     )
     yield {"phase": "converting"}
     function = trace(loaded)
-    model = Rewritten(function, function)
+    apart, model = Apart(function, trace), Rewritten(function, function)
     if request["rewrite"]:
-        model = rewritten(loaded, function, trace)
-    refuse_strings(path, model.function)
+        apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)
+    refuse_strings(path, apart)
+    if request["rewrite"]:
+        model = rewritten(loaded, apart.function, apart.trace)
     tflite = out_dir / FLOAT_NAME
     unverified = _lowered(loaded, model, request, tflite)
     yield {"phase": "verifying"}
-    verified = verify(path, model.reference, tflite, unverified=unverified)
+    # What a remedy rounds otherwise is compared with itself; text and boxes with the model as it was given.
+    reference = function if apart.parts else model.reference
+    verified = verify(path, reference, tflite, unverified=unverified, apart=apart)
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *model.notes, *verified.notes],
-            "rewrites": [one.to_json() for one in model.rewrites],
+            "notes": [*loaded.notes, *apart.notes, *model.notes, *verified.notes],
+            "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
+            "outside": [part.to_json() for part in apart.parts],
             "layers": asdict(with_outputs(layers_in(loaded), model.function)),
             "unverified": unverified,
         }

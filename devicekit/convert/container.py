@@ -6,13 +6,14 @@ which can crash on a damaged one, so it runs in the conversion child, before Ten
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from devicekit.convert import trust
+from devicekit.convert.objects import stand_in_name, with_stand_ins
 from devicekit.errors import LoadError, UntrustedModel
 
 Format = Literal["h5", "keras", "savedmodel", "tflite"]
@@ -26,11 +27,15 @@ _COPY_AGAIN = "copy or download the file again"
 
 @dataclass(frozen=True)
 class Header:
-    """What a source file says about itself. `config` is Keras' model config, None for a SavedModel."""
+    """What a source file says about itself. `config` is Keras' model config, None for a SavedModel.
+
+    `has_stand_ins` tells that `config` is not the file's: functions of the user replace Lambda layers.
+    """
 
     format: Format
     keras_version: str | None
     config: Mapping[str, Any] | None
+    has_stand_ins: bool = False
 
     @property
     def is_legacy(self) -> bool:
@@ -41,9 +46,15 @@ class Header:
     def kind(self) -> str:
         if self.config is None:
             return "SavedModel"
-        version = ".".join((self.keras_version or "1").split(".")[:2])
         styles = {"Sequential": "sequential", "Functional": "functional", "Model": "functional"}
-        return f"Keras {version} {styles.get(str(self.config.get('class_name')), 'subclassed')}"
+        return f"{self.made_by} {styles.get(str(self.config.get('class_name')), 'subclassed')}"
+
+    @property
+    def made_by(self) -> str:
+        """Returns what wrote the file: "Keras 2.15", "TensorFlow" for a SavedModel."""
+        if self.config is None:
+            return "TensorFlow"
+        return f"Keras {'.'.join((self.keras_version or '1').split('.')[:2])}"
 
 
 @contextmanager
@@ -102,15 +113,25 @@ def _format_of_bytes(path: Path, start: bytes) -> Format:
     raise LoadError(shown, found=f"starts with {start[:8]!r}", expected=_EXPECTED, remedy=_COPY_AGAIN)
 
 
-def read_header(path: Path, format: Format, *, trusted: bool) -> Header:
-    """Returns what the file says about itself. Raises LoadError, and UntrustedModel unless `trusted`."""
+def read_header(
+    path: Path, format: Format, *, trusted: bool, functions: Collection[str] = frozenset()
+) -> Header:
+    """Returns what the file says about itself. Raises LoadError, and UntrustedModel unless `trusted`.
+
+    `functions` are those that the user defines: they stand in for Lambda layers of their names.
+    """
     if format == "savedmodel":
         _check_saved_model(path, trusted=trusted)
         return Header("savedmodel", None, None)
     header = _read_h5(path) if format == "h5" else _read_keras(path)
-    code = trust.find_code(header.config)
+    config = with_stand_ins(header.config, functions)
+    header = replace(header, config=config, has_stand_ins=config != header.config)
+    code = trust.find_code(config)
     if code and not trusted:
-        raise UntrustedModel(str(path), carries=code)
+        layer = trust.lambda_layer(config)
+        raise UntrustedModel(
+            f"{path}", carries=code, made_by=header.made_by, stand_in=layer and stand_in_name(layer)
+        )
     return header
 
 
@@ -211,7 +232,14 @@ def _dataset_bytes(group: Any) -> int:
 def _config(path: Path, text: Any) -> Mapping[str, Any]:
     try:
         config = json.loads(_text(text))
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise LoadError(
+            str(path),
+            found="its model config nests too deeply",
+            expected="at most a few hundred models in models",
+            remedy="save it as one flat model, without models in models",
+        ) from error
+    except ValueError as error:
         raise LoadError(str(path), found="its model config is no JSON", remedy=_COPY_AGAIN) from error
     if not isinstance(config, dict):
         raise LoadError(str(path), found="its model config is no JSON object", remedy=_COPY_AGAIN)

@@ -11,6 +11,9 @@ from typing import Any
 from devicekit.errors import ConvertError, UsageError
 from devicekit.text import nearest
 
+# What a remedy puts for open sizes, by rank: a sequence, a sequence of features, an image, a video.
+_USUAL_SIZES = {2: (1, 128), 3: (1, 128, 64), 4: (1, 224, 224, 3), 5: (1, 16, 112, 112, 3)}
+
 
 def input_specs(
     path: Path, inputs: Sequence[tuple[str, Any, Any]], shapes: Mapping[str, Sequence[int]]
@@ -25,17 +28,19 @@ def input_specs(
     names = clean_names(name for name, _, _ in inputs)
     known = {**dict(zip(names, names, strict=True)), **{i[0]: n for i, n in zip(inputs, names, strict=True)}}
     given = {_known(path, name, known): tuple(sizes) for name, sizes in shapes.items()}
-    specs = []
+    specs, still_open = [], {}
     for name, (_, shape, dtype) in zip(names, inputs, strict=True):
         dims = tf.TensorShape(shape)
         if name in given:
             sizes: list[int | None] = list(_fixed(path, name, dims, given[name]))
         else:
             sizes = [None] if dims.rank is None else list(dims.as_list())
-            sizes = [1, *sizes[1:]] if sizes else []
-            if dims.rank is None or None in sizes:
-                raise _open_shape(path, name, dims)
+            sizes = [1, *sizes[1:]] if dims.rank else sizes
+            if None in sizes:
+                still_open[name] = dims
         specs.append(tf.TensorSpec(sizes, tf.as_dtype(dtype), name=name))
+    if still_open:
+        raise _open_shapes(path, still_open, {name: given[name] for name in names if name in given})
     return tuple(specs)
 
 
@@ -63,32 +68,36 @@ def _fixed(path: Path, name: str, dims: Any, sizes: Sequence[int]) -> Sequence[i
         len(own) == len(sizes) and all(mine in (None, size) for mine, size in zip(own, sizes, strict=True))
     )
     if not suits:
+        is_open = None in own[1:]
         raise UsageError(
             f'--shape {name}={shown}: {path.name} takes "{name}" as {shape_text(dims)}',
-            remedy="give as many sizes, and change only those that are ?",
+            remedy="give as many sizes, and change only those that are ?"
+            if is_open
+            else f"leave out --shape {name}: all its sizes are fixed",
         )
     return sizes
 
 
-def _open_shape(path: Path, name: str, dims: Any) -> ConvertError:
-    sizes = ["1", *(str(dim or 224) for dim in dims.as_list()[1:])] if dims.rank else ["1", "224", "224", "3"]
+def _open_shapes(
+    path: Path, still_open: Mapping[str, Any], given: Mapping[str, Sequence[int]]
+) -> ConvertError:
+    """Returns the error for inputs that leave sizes open; its remedy repeats the shapes that were given."""
+    shapes = {**given, **{name: _usual_sizes(dims) for name, dims in still_open.items()}}
+    options = [f"--shape {name}={','.join(map(str, sizes))}" for name, sizes in shapes.items()]
+    found = [f'input "{name}" has no fixed shape: {shape_text(dims)}' for name, dims in still_open.items()]
     return ConvertError(
         str(path),
-        found=f'input "{name}" has no fixed shape: {shape_text(dims)}',
-        remedy=f"fix it with the sizes that you feed: --shape {name}={','.join(sizes)}",
+        found="; ".join(found),
+        remedy=f"fix it with the sizes that you feed: {' '.join(options)}",
     )
 
 
-def refuse_strings(path: Path, function: Any) -> None:
-    """Raises ConvertError where an input of a traced function takes strings."""
-    for spec in function.structured_input_signature[0]:
-        if spec.dtype.name == "string":
-            raise ConvertError(
-                str(path),
-                found=f'input "{spec.name}" takes strings, '
-                "which no recipe, runner or comparison here can feed",
-                remedy="save the model without its text look-up, and feed it the indices",
-            )
+def _usual_sizes(dims: Any) -> Sequence[int]:
+    """Returns the sizes of a shape with usual ones in place of those that are open."""
+    if dims.rank is None:
+        return _USUAL_SIZES[4]
+    usual = _USUAL_SIZES.get(dims.rank, (1, *[128] * (dims.rank - 1)))
+    return [1, *(mine or size for mine, size in zip(dims.as_list()[1:], usual[1:], strict=True))]
 
 
 def no_batch_of_one(path: Path, name: str, shape: Any) -> ConvertError:

@@ -4,21 +4,25 @@ Legacy Keras 2 files go through tf_keras, Keras 3 files through Keras 3: Keras 3
 .h5 files plainly (measured, November 2026).
 """
 
-import importlib.util
+import importlib
+import json
 import os
-import re
 import shutil
-import sys
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from devicekit.convert.blame import load_error, raised_in, summary, unknown_object
 from devicekit.convert.container import Header
 from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
+from devicekit.convert.modern_h5 import load_modern_h5
+from devicekit.convert.objects import load_objects
+from devicekit.convert.shaped import Shaped, output_names
 from devicekit.convert.trust import foreign_names
-from devicekit.errors import ConvertError, LoadError, UsageError
+from devicekit.errors import ConvertError, DevicekitError, LoadError
 from devicekit.graph.layers import Layers
 
 
@@ -69,28 +73,85 @@ def load(
     if header.format == "savedmodel":
         return _load_saved_model(path, shapes)
     keras: ModuleType = importlib.import_module("tf_keras" if header.is_legacy else "keras")
-    objects = _custom_objects(custom_objects, keras) if custom_objects else {}
+    _show_whole_tracebacks(keras)
+    objects = load_objects(custom_objects, keras)
     unknown = [name for name in foreign_names(header.config) if name not in objects]
     if unknown and not trusted:
-        raise _unknown_object(path, unknown[0], custom_objects)
+        raise unknown_object(path, header, unknown[0], custom_objects)
+    shaped = Shaped(path, header.config, shapes)
+    file = _named_by_format(path, header, scratch)
     try:
-        # Of the two, only Keras 3 knows safe_mode for an .h5; the config has been searched for code before.
-        options = {} if header.is_legacy and header.format == "h5" else {"safe_mode": not trusted}
-        file = _named_by_format(path, header, scratch)
-        model = keras.models.load_model(str(file), custom_objects=objects, compile=False, **options)
-    except MemoryError:
+        model = _load_keras(file, header, keras, objects, trusted=trusted, build=shaped.build)
+    except (MemoryError, DevicekitError):
         raise
     except Exception as error:  # whatever a config makes Keras raise
-        raise _load_error(path, header, error, custom_objects) from error
-    return _from_keras(path, model, keras, shapes)
+        raise load_error(path, header, error, given=custom_objects, objects=objects) from error
+    return _from_keras(path, model, keras, shaped, custom_objects)
+
+
+def _show_whole_tracebacks(keras: Any) -> None:
+    """Keeps Keras from cutting its frames out of tracebacks: they hold the layer at fault."""
+    import tensorflow as tf
+
+    tf.debugging.disable_traceback_filtering()
+    if hasattr(keras, "config"):
+        keras.config.disable_traceback_filtering()
+
+
+def _load_keras(
+    file: Path,
+    header: Header,
+    keras: Any,
+    objects: Mapping[str, Any],
+    *,
+    trusted: bool,
+    build: Callable[[Any], None],
+) -> Any:
+    """Returns the Keras model of a file whose config was searched for code. Raises whatever Keras raises."""
+    config = header.config
+    assert config is not None
+    if trusted and not header.is_legacy:
+        _lend_names(keras, objects)
+    if header.format == "keras":
+        return keras.models.load_model(
+            str(file), custom_objects=objects, compile=False, safe_mode=not trusted
+        )
+    if not header.is_legacy:
+        return load_modern_h5(file, config, keras, objects=objects, trusted=trusted, build=build)
+    if not header.has_stand_ins:
+        return keras.models.load_model(str(file), custom_objects=objects, compile=False)
+    model = keras.models.model_from_config(config, custom_objects=objects)
+    model.load_weights(str(file))
+    return model
+
+
+def _lend_names(keras: Any, objects: Mapping[str, Any]) -> None:
+    """Lets the code of Keras 3 Lambda layers find tf, np, keras and the user's names, as tf_keras does.
+
+    Their bytecode comes without its module, and runs with the names of the module that unpacks it.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    names = {"tf": tf, "tensorflow": tf, "np": np, "keras": keras, "ops": keras.ops, "K": keras.backend}
+    module = vars(importlib.import_module("keras.src.utils.python_utils"))
+    for name, value in {**names, **objects}.items():
+        module.setdefault(name, value)
 
 
 def _named_by_format(path: Path, header: Header, scratch: Path) -> Path:
     """Returns a link to `path` with the suffix of the format that was searched for code.
 
-    Keras chooses its reader by the suffix, and a file can be a .keras for one and an .h5 for another.
+    Keras chooses its reader by the suffix, and a file can be a .keras for one and an .h5 for another. Where
+    functions stand in for Lambda layers, a .keras becomes a copy with the config that says so.
     """
     link = scratch / f"model.{header.format}"
+    if header.has_stand_ins and header.format == "keras":
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(link, "w") as copy:
+            for name in source.namelist():
+                own = json.dumps(header.config).encode() if name == "config.json" else None
+                copy.writestr(name, own or source.read(name))
+        return link
     try:
         link.symlink_to(path.resolve())
     except OSError:  # Windows, without the privilege
@@ -108,7 +169,7 @@ def _load_saved_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> Loaded
     except Exception as error:  # TensorFlow raises many kinds here
         raise LoadError(
             str(path),
-            found=_last_line(error),
+            found=f"a SavedModel that does not load ({summary(error)})",
             expected="a SavedModel",
             remedy="export it again, with TensorFlow 2",
         ) from error
@@ -123,7 +184,7 @@ def _load_saved_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> Loaded
         )
     named = dict(function.structured_input_signature[1])
     for name, spec in named.items():
-        if spec.shape.rank is None or (spec.shape.rank and spec.shape[0] not in (None, 1)):
+        if spec.shape.rank and spec.shape[0] not in (None, 1):
             raise no_batch_of_one(path, name, spec.shape)
     inputs = input_specs(path, [(name, spec.shape, spec.dtype) for name, spec in named.items()], shapes)
 
@@ -143,35 +204,72 @@ def _other_signatures(signatures: Mapping[str, Any], taken: Any) -> tuple[str, .
     return (f"signature {name} was taken, not {', '.join(others)}",) if others else ()
 
 
-def _from_keras(path: Path, model: Any, keras: Any, shapes: Mapping[str, Sequence[int]]) -> Loaded:
-    is_legacy = keras.__name__.startswith("tf_keras")
+def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | None) -> Loaded:
+    """Returns the model as a function of batch 1: as its graph where it has one, else by its `call`."""
     functional = getattr(model, "_functional", None) or model  # Keras 3 keeps a Sequential's graph there
-    if not getattr(functional, "inputs", None):
-        raise ConvertError(
-            str(path),
-            found=f"the input shapes of {type(model).__name__} are not in the file",
-            remedy="save it wrapped in a functional model with keras.Input(shape), or export a SavedModel",
-        )
-    names = list(functional.input_names) if is_legacy else [tensor.name for tensor in functional.inputs]
-    declared = [(n, t.shape, t.dtype) for n, t in zip(names, functional.inputs, strict=True)]
-    inputs = input_specs(path, declared, shapes)
-    outputs = clean_names(functional.output_names)
-    if is_legacy:
-        import tensorflow as tf
-
-        tree, structure = tf.nest, getattr(functional, "_nested_inputs", functional.inputs)
-        holds = [*model.variables, *_tables(model)]
+    if getattr(functional, "inputs", None):
+        names, inputs, run = _graph(path, functional, keras, shaped.shapes)
     else:
-        tree, structure = keras.tree, getattr(functional, "_inputs_struct", functional.inputs)
-        # A Keras 3 variable is no tf.Variable: with it, conversion gives a model of NaN (facts §0.3).
-        holds = [*(variable._value for variable in model.variables), *_tables(model)]
+        names, inputs, run = None, shaped.specs(model), shaped.runner(model)
+        run(*(_zeros(spec) for spec in inputs))  # makes the variables
+    flatten = _tree(keras).flatten
 
     def call(*tensors: Any) -> Mapping[str, Any]:
-        result = functional(tree.pack_sequence_as(structure, list(tensors)), training=False)
-        return dict(zip(outputs, tree.flatten(result), strict=True))
+        try:
+            result = run(*tensors)
+        except Exception as error:
+            if own and (at := raised_in(own, error)):
+                raise ConvertError(
+                    str(path),
+                    found=f"{at.function} ({own.name}:{at.line}) raises {summary(at.error)}",
+                    remedy=f"correct it in {own}, line {at.line}",
+                ) from error
+            raise
+        return dict(zip(names or output_names(result), flatten(result), strict=True))
 
+    is_legacy = keras.__name__.startswith("tf_keras")
+    variables = model.variables
+    if not is_legacy:
+        # A Keras 3 variable is no tf.Variable: with it, conversion gives a model of NaN (facts §0.3).
+        variables = [variable._value for variable in variables]
+    holds = [*variables, *_tables(model)]
     layers = tuple(model._flatten_layers())
     return Loaded(path, call, inputs, holds, int(model.count_params()), layers, is_legacy)
+
+
+def _graph(
+    path: Path, functional: Any, keras: Any, shapes: Mapping[str, Sequence[int]]
+) -> tuple[list[str], tuple[Any, ...], Callable[..., Any]]:
+    """Returns output names, inputs and the function of a model that knows its inputs."""
+    if keras.__name__.startswith("tf_keras"):
+        names = list(functional.input_names)
+        structure = getattr(functional, "_nested_inputs", functional.inputs)
+    else:
+        names = [tensor.name for tensor in functional.inputs]
+        structure = getattr(functional, "_inputs_struct", functional.inputs)
+    declared = [(n, t.shape, t.dtype) for n, t in zip(names, functional.inputs, strict=True)]
+    inputs = input_specs(path, declared, shapes)
+    tree = _tree(keras)
+
+    def run(*tensors: Any) -> Any:
+        return functional(tree.pack_sequence_as(structure, list(tensors)), training=False)
+
+    return clean_names(functional.output_names), inputs, run
+
+
+def _tree(keras: Any) -> Any:
+    """Returns what flattens structures in the order of this Keras."""
+    if not keras.__name__.startswith("tf_keras"):
+        return keras.tree
+    import tensorflow as tf
+
+    return tf.nest
+
+
+def _zeros(spec: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.zeros(spec.shape, spec.dtype)
 
 
 def _tables(model: Any) -> list[Any]:
@@ -185,80 +283,3 @@ def _tables(model: Any) -> list[Any]:
         for value in vars(layer).values()
         if isinstance(value, resource)
     ]
-
-
-def _custom_objects(path: Path, keras: Any) -> dict[str, Any]:
-    """Returns the classes and functions that the user's file defines, by name.
-
-    While it runs, `import keras` in it means the Keras that loads the model.
-    """
-    spec = importlib.util.spec_from_file_location("devicekit_custom_objects", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"{path}: no such Python file", remedy="give --custom-objects a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    before = {name: sys.modules.get(name) for name in ("keras", "keras.layers")}
-    sys.modules.update({"keras": keras, "keras.layers": keras.layers})
-    try:
-        spec.loader.exec_module(module)
-    except MemoryError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code
-        raise UsageError(
-            f"{path}: {type(error).__name__}: {error}", remedy="make the file importable on its own"
-        ) from error
-    finally:
-        for name, old in before.items():
-            sys.modules.pop(name, None) if old is None else sys.modules.update({name: old})
-    own = {k: v for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name}
-    # Registered classes are looked up as "Package>Name".
-    return {**own, **{keras.saving.get_registered_name(value): value for value in own.values()}}
-
-
-_UNKNOWN = (
-    re.compile(r"Unknown [\w ]+: '?([\w>.]+)'?"),
-    re.compile(r"Could not locate (?:class|function) '([\w>.]+)'"),
-    re.compile(r"Could not interpret [\w ]+ identifier: '?([\w>.]+)'?"),
-)
-
-
-def _load_error(path: Path, header: Header, error: Exception, given: Path | None) -> LoadError:
-    text = str(error)
-    for pattern in _UNKNOWN:
-        found = pattern.search(text)
-        if found:
-            return _unknown_object(path, found[1], given)
-    if "bad marshal data" in text:
-        version = ".".join(map(str, sys.version_info[:2]))
-        return LoadError(
-            str(path),
-            found=f"a Lambda layer written by another version of Python than this ({version})",
-            remedy="re-save it with a registered layer in place of the Lambda",
-        )
-    return LoadError(
-        str(path),
-        found=f"{header.kind} file that does not load: {_last_line(error)}",
-        remedy="export it as a SavedModel with the Keras that wrote it, and give that",
-    )
-
-
-def _unknown_object(path: Path, name: str, given: Path | None) -> LoadError:
-    """Returns the error for a custom object that neither Keras nor the user's file `given` defines."""
-    if given is not None:
-        return LoadError(
-            str(path),
-            found=f'"{name}" is not a part of Keras, and {given} does not define it',
-            remedy=f"define {name.rpartition('>')[2]} in {given}",
-        )
-    return LoadError(
-        str(path),
-        found=f'"{name}" is not a part of Keras',
-        expected="the Python code of this custom object",
-        remedy=f"add --custom-objects file.py, a file that defines {name.rpartition('>')[2]}",
-    )
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else ""
-    return f"{type(error).__name__}: {text[:300]}"

@@ -8,7 +8,7 @@ from typing import Any
 from devicekit.convert.advice import unsupported
 from devicekit.convert.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops
-from devicekit.errors import ConvertError, Unsupported
+from devicekit.errors import ConvertError, DevicekitError, Unsupported
 from devicekit.graph.layers import Layers
 
 
@@ -19,7 +19,7 @@ def trace(loaded: Loaded) -> Any:
     function = tf.function(loaded.call, input_signature=loaded.inputs, autograph=False)
     try:
         return function.get_concrete_function()
-    except MemoryError:
+    except (MemoryError, DevicekitError):
         raise
     except Exception as error:  # whatever the layers raise
         raise ConvertError(

@@ -23,10 +23,49 @@ from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 from devicekit.graph.layers import NO_LAYERS, Layers
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 3
+CONVERT_VERSION = 4
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A part of the model outside the .tflite: `files` with their `sha256`, the Python module first.
+
+    `role` is "preprocess" or "postprocess", the name of the module's function: arrays by name in, the same
+    out. `inputs` and `outputs` are what it takes and gives: {"name", "dtype", "shape"}.
+    """
+
+    role: str
+    files: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    inputs: tuple[Mapping[str, Any], ...]
+    outputs: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], folder: Path) -> "Outside":
+        files = tuple(folder / name for name in document["files"])
+        return cls(
+            document["role"],
+            files,
+            tuple(map(sha256_file, files)),
+            tuple(document["inputs"]),
+            tuple(document["outputs"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        [module, *constants] = [
+            {"file": file.name, "sha256": sha256}
+            for file, sha256 in zip(self.files, self.sha256, strict=True)
+        ]
+        return {
+            **module,
+            "role": self.role,
+            "constants": next(iter(constants), None),
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+        }
 
 
 @dataclass(frozen=True)
@@ -36,8 +75,9 @@ class Source:
     `reference_path` is an .npz of what Keras gave: "in/NAME" and "out/NAME" by signature names, with a
     leading axis of samples; None for a .tflite. `max_difference` is what verify.Verified says of them; None
     for a .tflite, and where outputs are random. `seconds` is what this call took, `cached` whether nothing
-    was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers.
-    `unverified` says why the .tflite could not be compared with Keras, None where it was.
+    was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers. `unverified` says
+    why the .tflite could not be compared with Keras, None where it was. `outside` are the parts of the model
+    that run before and behind the .tflite.
     """
 
     model: Path
@@ -54,6 +94,7 @@ class Source:
     rewrites: tuple[Rewrite, ...] = ()
     layers: Layers = NO_LAYERS
     unverified: str | None = None
+    outside: tuple[Outside, ...] = ()
 
 
 def convert_source(
@@ -134,6 +175,7 @@ def convert_source(
         rewrites=tuple(Rewrite(**{**one, "layers": tuple(one["layers"])}) for one in result["rewrites"]),
         layers=Layers(**result["layers"]),
         unverified=result["unverified"],
+        outside=tuple(Outside.read(one, entry) for one in result["outside"]),
     )
 
 

@@ -59,6 +59,20 @@ def foreign_names(config: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def lambda_layer(config: Any) -> str | None:
+    """Returns the name of the first Lambda layer of a Keras config, None where it has none."""
+    return next((name for name, node in layers_in(config) if node["class_name"] == "Lambda"), None)
+
+
+def layers_in(config: Any) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Returns (name, node) of each layer of a Keras config, the model around them first."""
+    return tuple(
+        (str(node["config"]["name"]), node)
+        for _, node in _walk(config)
+        if "class_name" in node and isinstance(node.get("config"), Mapping) and "name" in node["config"]
+    )
+
+
 def _code_in(node: Mapping[str, Any], layer: str) -> str | None:
     config = node.get("config")
     config = config if isinstance(config, Mapping) else {}

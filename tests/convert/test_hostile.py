@@ -32,10 +32,11 @@ def test_a_lambda_layer_is_refused_and_nothing_in_it_runs(h5: Callable[..., Path
     with pytest.raises(UntrustedModel) as caught:
         convert_source(model)
     assert caught.value.message == (
-        f'{model} contains a Lambda layer ("scale"): loading it runs code stored in the file'
+        f'{model} (Keras 2.15) contains a Lambda layer ("scale"): loading it runs code stored in the file'
     )
     assert caught.value.remedy == (
-        "if you trust where it came from: add --trust; better: re-save it with a registered layer"
+        "if you trust where it came from: add --trust; "
+        "better: define scale(inputs) in a file for --custom-objects"
     )
     assert caught.value.exit_code == 3
     assert not marker.exists()
@@ -98,11 +99,9 @@ def test_a_saved_model_that_writes_when_loaded_is_refused(made: Path) -> None:
 
 def test_python_in_other_formats_is_refused(made: Path) -> None:
     for name, carries in [
-        ("lambda.keras", 'a Lambda layer ("lambda")'),
-        ("python", 'a PyFunc op ("PyFunc")'),
+        ("lambda.keras", '(Keras 3.15) contains a Lambda layer ("lambda")'),
+        ("python", 'contains a PyFunc op ("PyFunc")'),
     ]:
         with pytest.raises(UntrustedModel) as caught:
             convert_source(made / name)
-        assert caught.value.message == (
-            f"{made / name} contains {carries}: loading it runs code stored in the file"
-        )
+        assert caught.value.message == (f"{made / name} {carries}: loading it runs code stored in the file")

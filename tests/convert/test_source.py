@@ -140,13 +140,14 @@ def test_a_registered_keras_3_layer_comes_from_the_users_file(made: Path, tmp_pa
 
 @pytest.mark.slow
 def test_an_unknown_custom_object_is_named(data: Path, made: Path) -> None:
-    for model, name in [
-        (data / "legacy_h5" / "tf2.4" / "custom_layer.h5", "My"),
-        (made / "twice.keras", "Twice"),
+    for model, name, layer, made_by in [
+        (data / "legacy_h5" / "tf2.4" / "custom_layer.h5", "My", "my", "Keras 2.4"),
+        (made / "twice.keras", "Twice", "twice", "Keras 3.15"),
     ]:
         assert error_of(model) == (
             "LoadError",
-            f'MODEL: "{name}" is not a part of Keras; expected the Python code of this custom object',
+            f'MODEL: layer "{layer}" ({name}) of this {made_by} file is not a part of Keras; '
+            "expected its Python code",
             f"add --custom-objects file.py, a file that defines {name}",
         )
 
@@ -259,8 +260,8 @@ def test_a_lambda_of_another_python_is_explained(data: Path) -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert error_of(data / "legacy_h5" / "tf2.4" / "lambda.h5", trust=True) == (
         "LoadError",
-        f"MODEL: a Lambda layer written by another version of Python than this ({version})",
-        "re-save it with a registered layer in place of the Lambda",
+        f'MODEL: layer "lambda" (Lambda) of this Keras 2.4 file is bytecode of another Python than {version}',
+        "define lambda_(inputs) in a file for --custom-objects, to stand in for it",
     )
 
 
@@ -279,8 +280,8 @@ def test_weights_without_architecture_are_refused(made: Path, name: str) -> None
     [
         (
             "inverse.h5",
-            "tf.MatrixInverse has no builtin kernel in LiteRT",
-            "replace the layer that uses it, or move that step out of the model",
+            "layer tf.linalg.inv (TFOpLambda): tf.MatrixInverse has no builtin kernel in LiteRT",
+            "solve it outside the model, or learn the result with a Dense layer: costs retraining",
         ),
         (
             "half.h5",
@@ -290,7 +291,7 @@ def test_weights_without_architecture_are_refused(made: Path, name: str) -> None
         (
             "free_size.h5",
             'input "photo" has no fixed shape: [?, ?, ?, 3]',
-            "re-save the model with a fixed shape: keras.Input((height, width, channels))",
+            "fix it with the sizes that you feed: --shape photo=1,224,224,3",
         ),
         (
             "stateful.h5",
@@ -400,7 +401,8 @@ def test_a_custom_objects_file_that_lacks_the_class_is_named(data: Path, tmp_pat
     path.write_text("class Other: pass\n")
     kind, message, remedy = error_of(data / "legacy_h5" / "tf2.4" / "custom_layer.h5", custom_objects=path)
     assert kind == "LoadError"
-    assert message == f'MODEL: "My" is not a part of Keras, and {path} does not define it'
+    what = 'layer "my" (My) of this Keras 2.4 file is not a part of Keras'
+    assert message == f"MODEL: {what}, and {path} does not define it"
     assert remedy == f"define My in {path}"
 
 
@@ -568,8 +570,8 @@ def test_wrong_outputs_of_a_tflite_are_found(data: Path, tmp_path: Path) -> None
         "from devicekit.errors import ConvertError\n"
         "model, tflite = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "header = read_header(model, 'h5', trusted=False)\n"
-        "options = {'trusted': False, 'custom_objects': None, 'shapes': {}}\n"
-        "function = trace(load(model, header, **options, scratch=tflite.parent))\n"
+        "options = dict(trusted=False, custom_objects=None, shapes={}, scratch=tflite.parent)\n"
+        "function = trace(load(model, header, **options))\n"
         "try:\n"
         "    verify(model, function, tflite)\n"
         "except ConvertError as error:\n"

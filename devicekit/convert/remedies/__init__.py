@@ -5,6 +5,8 @@ One module per remedy; a new one is a module and a line of the table.
 
 # The name in reports and in --no-rewrite -> the remedy, in the order in which they are tried.
 REMEDIES = {
+    "text_outside": "devicekit.convert.remedies.text_outside:REMEDY",
+    "boxes_outside": "devicekit.convert.remedies.boxes_outside:REMEDY",
     "random_layers": "devicekit.convert.remedies.random_layers:REMEDY",
     "fused_lstm": "devicekit.convert.remedies.fused_lstm:REMEDY",
     "loops": "devicekit.convert.remedies.loops:REMEDY",

@@ -53,9 +53,10 @@ class Remedy:
     `name` is what reports call it, `does` says in words what becomes of what. `rules` maps TensorFlow op
     types to rules; "*" stands for every op. They are tried where the graph has an op of theirs and
     `recognises(ops)` holds. `layer_call` takes a Keras layer and its own `call`, and returns the function to
-    call in its place, None where it is not concerned. `max_difference` is larger only where rounding
-    is what the remedy changes: its module says why. `input_spec` gives an input's tf.TensorSpec in place of
-    its own.
+    call in its place, None where it is not concerned. `split` takes the loaded model, its traced function and
+    what traces it anew, and returns an outside.Split, None where it is not concerned. `max_difference` is
+    larger only where rounding is what the remedy changes: its module says why. `input_spec` gives an input's
+    tf.TensorSpec in place of its own.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Remedy:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     recognises: Callable[[Sequence[Any]], bool] = _any_op
     layer_call: Callable[[Any, OwnCall], Callable[..., Any] | None] | None = None
+    split: Callable[..., Any] | None = None
     max_difference: float = MAX_DIFFERENCE
     input_spec: Callable[[Any], Any] | None = None
 
