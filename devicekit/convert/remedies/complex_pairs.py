@@ -36,14 +36,16 @@ def _recognises(ops: Sequence[Any]) -> bool:
 def _is_foreign(op: Any) -> bool:
     """Tells whether an op works on complex tensors in a way that LiteRT does not know."""
     if op.type in ("RFFT", "RFFT2D"):
-        return not _is_power_of_two(op)
+        return not _is_native(op)
     is_complex = any(tensor.dtype.is_complex for tensor in (*op.inputs, *op.outputs))
     return is_complex and op.type not in _NATIVE and op.type not in _CALLS
 
 
-def _is_power_of_two(op: Any) -> bool:
+def _is_native(op: Any) -> bool:
+    """Tells whether LiteRT has this RFFT or RFFT2D: of float32, and 2ⁿ points."""
     points = constant_value(op.inputs[1])
-    return points is not None and all(one > 1 and one & (one - 1) == 0 for one in points.tolist())
+    is_known = points is not None and op.outputs[0].dtype.name == "complex64"
+    return is_known and all(one > 1 and one & (one - 1) == 0 for one in points.tolist())
 
 
 def _any(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
@@ -140,7 +142,7 @@ def _real_transform(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequenc
     """RFFT over the last axes, cropped to `fft_length`. LiteRT's own is kept where it suits."""
     points = constant_value(op.inputs[1])
     shape = list(inputs[0].shape)
-    if points is None or _is_power_of_two(op) or None in shape or not all(map(has_transform, points)):
+    if points is None or _is_native(op) or None in shape or not all(map(has_transform, points)):
         return None
     *outer, last = points.tolist()
     pair = fourier(Pair(_cropped(inputs[0], points)), last, -1, last // 2 + 1)

@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter, constant_value
+from devicekit.convert.remedies.emit import Emitter
+from devicekit.convert.remedies.gelu import scalar
 from devicekit.convert.remedies.remedy import Remedy, Rule
 
 # erf(x) = x·P(x²)/Q(x²) for |x| <= 3.95, beyond it ±1: within 4e-7 of erf(x).
@@ -116,7 +117,7 @@ def _is_in_gelu(op: Any) -> bool:
     factor = _consumer(op, "Mul")
     if op.type == "Erf":
         sum_of_one = _consumer(op, "AddV2")
-        if sum_of_one is None or 1 not in (_scalar(value) for value in sum_of_one.inputs):
+        if sum_of_one is None or 1 not in (scalar(value) for value in sum_of_one.inputs):
             return False
         factor = _consumer(sum_of_one, "Mul")
     if op.type not in ("Erf", "Erfc") or factor is None or factor.inputs[1].op not in (op, *_users(op)):
@@ -137,17 +138,12 @@ def _consumer(op: Any, kind: str) -> Any:
     return users[0] if len(users) == 1 and users[0].type == kind else None
 
 
-def _scalar(tensor: Any) -> float | None:
-    value = constant_value(tensor)
-    return float(value) if value is not None and value.size == 1 else None
-
-
 def _scaled(tensor: Any) -> tuple[float, Any]:
     """Returns a factor and what it is multiplied with to give the tensor."""
     factor = 1.0
     while tensor.op.type in ("Mul", "RealDiv", "Neg", "Identity"):
         op = tensor.op
-        scalars = [_scalar(value) for value in op.inputs]
+        scalars = [scalar(value) for value in op.inputs]
         if op.type in ("Neg", "Identity"):
             factor, tensor = factor * (-1 if op.type == "Neg" else 1), op.inputs[0]
         elif scalars[1] is not None:

@@ -58,6 +58,13 @@ CASES = {
     "complex output": (lambda x: tf.signal.fft(turned(x)), (1, 12)),
     "stft of 2^n": (lambda x: tf.abs(tf.signal.stft(x, 256, 128)), (1, 1024)),
     "stft of 400": (lambda x: tf.abs(tf.signal.stft(x, 400, 160, fft_length=400)), (1, 1024)),
+    **{
+        f"rfft of {n} in float64": (
+            lambda x: tf.cast(tf.abs(rfft(tf.cast(x, tf.float64))), tf.float32),
+            (1, n),
+        )
+        for n in (12, 16)
+    },
     "both": (lambda x: (tf.abs(rfft(x)), tf.abs(rfft(x[..., :12]))), (1, 16)),
     "inverse stft": (there_and_back, (1, 1024)),
     "mfcc of 2^n": mfcc(512),

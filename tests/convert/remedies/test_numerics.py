@@ -51,6 +51,15 @@ def test_a_gelu_stays_the_converter_s(probed: dict[str, Any], name: str) -> None
     assert (probed[name]["rewrites"], probed[name]["ops"]) == ({}, ["GELU"])
 
 
+@pytest.mark.parametrize("name", ["gelu of bert", "gelu halved last", "gelu the other way"])
+def test_a_gelu_in_another_order_is_put_in_the_converter_s(probed: dict[str, Any], name: str) -> None:
+    assert (list(probed[name]["rewrites"]), probed[name]["ops"]) == (["gelu"], ["GELU"])
+
+
+def test_what_only_looks_like_a_gelu_is_none(probed: dict[str, Any]) -> None:
+    assert list(probed["gelu of another"]["rewrites"]) == ["special_functions"]
+
+
 def test_what_is_neither_of_known_size_nor_small_is_left_to_the_advice(probed: dict[str, Any]) -> None:
     assert [probed[name]["rewrites"] for name in IMPOSSIBLE] == [{}] * len(IMPOSSIBLE)
     assert {name: probed[name]["missing"] for name in IMPOSSIBLE} == {
