@@ -69,7 +69,7 @@ def outcome(result: Results) -> dict[str, Any]:
         return {"outcome": "converted", "recipes": good_recipes(result), "rewrites": result["rewrites"]}
     if result["outcome"] == "refused":
         said = {key: result[key] for key in ("kind", "layer", "remedy")}
-        return {"outcome": "refused", **said, "reason": without_path(result["message"])}
+        return {"outcome": "refused", **said, "reason": without_digits(without_path(result["message"]))}
     return {"outcome": result["outcome"]}
 
 
@@ -110,12 +110,12 @@ def render(results: Results) -> str:
 
 
 def without_digits(markdown: str) -> str:
-    """Returns the table without what differs from run to run: measured numbers."""
-    return re.sub(r"(?<![\w.])\d+(\.\d+)?(e-?\d+)?(?![\w])", "#", markdown)
+    """Returns the text without what differs from run to run: measured numbers."""
+    return re.sub(r"(?<![\w.])\d+(\.\d+)?(e-?\d+)?(?![\w])", "N", markdown)
 
 
 def without_path(message: str) -> str:
-    return re.sub(r"\S*/(?=[\w.-]+\.(h5|keras)\b)", "", message)
+    return re.sub(r"\S*/(?=[\w.-]+\.(h5|keras|py|tflite)\b)", "", message)
 
 
 def _totals(results: Results) -> str:
@@ -174,7 +174,7 @@ def _missing_recipes(results: Results) -> str:
         if result["outcome"] == "converted":
             for recipe, one in result["recipes"].items():
                 if one["status"] != "good":
-                    key = f"{recipe}: {'; '.join(one['findings'])}"
+                    key = f"{recipe}: {without_digits('; '.join(one['findings']))}"
                     reasons.setdefault(key, []).append(file)
     lines = [f"- {reason} — {_listed(files)}" for reason, files in sorted(reasons.items())]
     return "\n".join(["## Recipes that cannot be had, and why", *(lines or ["All can."])])

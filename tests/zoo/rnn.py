@@ -2,19 +2,19 @@
 
 
 def simple_rnn(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     return keras.Model(series, layers.Dense(3, name="y")(layers.SimpleRNN(12)(series)))
 
 
 def lstm(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     return keras.Model(series, layers.Dense(3, activation="softmax", name="y")(layers.LSTM(16)(series)))
 
 
 def stacked_lstm(keras, layers):
     return keras.Sequential(
         [
-            layers.Input((12, 4), name="series"),
+            layers.Input((6, 4), name="series"),
             layers.LSTM(16, return_sequences=True, dropout=0.1),
             layers.LSTM(12, recurrent_dropout=0.1),
             layers.Dense(3, name="y"),
@@ -23,25 +23,31 @@ def stacked_lstm(keras, layers):
 
 
 def gru(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     return keras.Model(series, layers.Dense(3, name="y")(layers.GRU(16)(series)))
 
 
+def gru_long(keras, layers):
+    """More steps than anybody unrolls."""
+    series = layers.Input((40, 4), name="series")
+    return keras.Model(series, layers.Dense(3, name="y")(layers.GRU(8)(series)))
+
+
 def gru_reset_before(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     x = layers.GRU(12, reset_after=False, return_sequences=True)(series)
     return keras.Model(series, layers.Dense(3, name="y")(layers.GRU(8, go_backwards=True)(x)))
 
 
 def bidirectional_lstm(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     x = layers.Bidirectional(layers.LSTM(10, return_sequences=True))(series)
     x = layers.Bidirectional(layers.LSTM(6), merge_mode="sum")(x)
     return keras.Model(series, layers.Dense(3, name="y")(x))
 
 
 def bidirectional_gru(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     x = layers.Bidirectional(layers.GRU(10))(series)
     return keras.Model(series, layers.Dense(3, name="y")(x))
 
@@ -58,7 +64,7 @@ def lstm_any_length(keras, layers):
 
 
 def lstm_masked(keras, layers):
-    series = layers.Input((12, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     x = layers.LSTM(12)(layers.Masking(0.0)(series))
     return keras.Model(series, layers.Dense(3, name="y")(x))
 
@@ -82,7 +88,7 @@ def lstm_states(keras, layers):
 
 
 def stacked_cells(keras, layers):
-    series = layers.Input((8, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     x = layers.RNN([layers.LSTMCell(8), layers.GRUCell(6)])(series)
     return keras.Model(series, layers.Dense(3, name="y")(x))
 
@@ -90,7 +96,7 @@ def stacked_cells(keras, layers):
 def custom_cell(keras, layers):
     from tests.zoo import custom
 
-    series = layers.Input((8, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     return keras.Model(series, layers.Dense(3, name="y")(layers.RNN(custom.MinimalCell(8))(series)))
 
 
@@ -115,21 +121,21 @@ def time_distributed(keras, layers):
 
 
 def seq2seq(keras, layers):
-    source, target = layers.Input((8, 4), name="source"), layers.Input((6, 3), name="target")
+    source, target = layers.Input((6, 4), name="source"), layers.Input((4, 3), name="target")
     _, hidden, carry = layers.LSTM(10, return_state=True)(source)
     x = layers.LSTM(10, return_sequences=True)(target, initial_state=[hidden, carry])
     return keras.Model([source, target], layers.Dense(3, activation="softmax", name="y")(x))
 
 
 def seq2seq_gru(keras, layers):
-    source = layers.Input((8, 4), name="source")
+    source = layers.Input((6, 4), name="source")
     x = layers.RepeatVector(5)(layers.GRU(10)(source))
     x = layers.GRU(8, return_sequences=True)(x)
     return keras.Model(source, layers.TimeDistributed(layers.Dense(2), name="y")(x))
 
 
 def lstm_attention(keras, layers):
-    series = layers.Input((10, 4), name="series")
+    series = layers.Input((6, 4), name="series")
     x = layers.LSTM(8, return_sequences=True)(series)
     weights = layers.Softmax(axis=1)(layers.Dense(1)(x))
     x = layers.Flatten()(layers.Dot(axes=1)([weights, x]))

@@ -1,4 +1,4 @@
-"""Runs the zoo: builds every file, drives two at a time, and gathers what came out."""
+"""Runs the zoo: builds every file, drives as many at a time as there are CPUs, and gathers what came out."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.zoo.table import ZOO
 
 ROOT = Path(__file__).parents[2]
 WRITERS = {".h5": "tf_keras", ".keras": "keras"}
-AT_ONCE = 2
+AT_ONCE = max(2, os.cpu_count() or 2)
 
 
 def run_zoo(folder: Path, names: Sequence[str] = (), *, say: Any = lambda line: None) -> dict[str, Any]:

@@ -90,6 +90,7 @@ ZOO: Mapping[str, Entry] = {
     "lstm": _rnn("lstm", "LSTM"),
     "stacked_lstm": _rnn("stacked_lstm", "two LSTMs with dropout"),
     "gru": _rnn("gru", "GRU"),
+    "gru_long": _rnn("gru_long", "GRU over 40 steps"),
     "gru_reset_before": _rnn("gru_reset_before", "GRU, reset before; a second one backwards"),
     "bidirectional_lstm": _rnn("bidirectional_lstm", "two bidirectional LSTMs"),
     "bidirectional_gru": _rnn("bidirectional_gru", "bidirectional GRU"),

@@ -17,13 +17,13 @@ def text_cnn(keras, layers):
 
 
 def embedding_masked_lstm(keras, layers):
-    words = layers.Input((12,), dtype="int32", name="words")
+    words = layers.Input((6,), dtype="int32", name="words")
     x = layers.LSTM(12)(layers.Embedding(100, 8, mask_zero=True)(words))
     return keras.Model(words, layers.Dense(3, name="classes")(x))
 
 
 def word_tagger(keras, layers):
-    words = layers.Input((10,), dtype="int32", name="words")
+    words = layers.Input((6,), dtype="int32", name="words")
     x = layers.Bidirectional(layers.LSTM(8, return_sequences=True))(layers.Embedding(100, 8)(words))
     return keras.Model(words, layers.Dense(5, activation="softmax", name="tags")(x))
 
