@@ -19,6 +19,8 @@ REFERENCE_NAME = "reference.npz"
 def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields {"phase": …} events, then {"result": …}; writes FLOAT_NAME and REFERENCE_NAME into "out_dir".
 
+    What runs outside the model is written there too: see outside.set_apart.
+
     The request: model (path), trust (bool), custom_objects (path or None), shapes ({input: sizes}), rewrite
     (bool), custom_ops (names), flex (bool), out_dir (an empty directory).
     """
@@ -36,10 +38,11 @@ def _convert(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from devicekit.convert.inputs import refuse_strings
     from devicekit.convert.layers import Layers
     from devicekit.convert.load import load
     from devicekit.convert.lower import trace
+    from devicekit.convert.outside import Apart, refuse_strings, set_apart
+    from devicekit.convert.remedies import REMEDIES
     from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
 
@@ -54,22 +57,25 @@ def _convert(
     )
     yield {"phase": "converting"}
     function = trace(loaded)
-    model = Rewritten(function)
+    apart, model = Apart(function, trace), Rewritten(function)
     if request["rewrite"]:
-        model = rewritten(loaded, function, trace)
-    refuse_strings(path, model.function)
+        apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)
+    refuse_strings(path, apart)
+    if request["rewrite"]:
+        model = rewritten(loaded, apart.function, apart.trace)
     tflite = out_dir / FLOAT_NAME
     unverified = _lowered(loaded, model, request, tflite)
     yield {"phase": "verifying"}
-    verified = verify(path, function, tflite, unverified=unverified)
+    verified = verify(path, function, tflite, unverified=unverified, apart=apart)
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *model.notes, *verified.notes],
-            "rewrites": [one.to_json() for one in model.rewrites],
+            "notes": [*loaded.notes, *apart.all_notes, *model.notes, *verified.notes],
+            "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
+            "outside": [part.to_json() for part in apart.parts],
             "layers": dict(Layers.of(loaded).classes),
             "unverified": unverified,
         }

@@ -79,17 +79,6 @@ def _open_shape(path: Path, name: str, dims: Any) -> ConvertError:
     )
 
 
-def refuse_strings(path: Path, function: Any) -> None:
-    """Raises ConvertError where an input of a traced function takes strings."""
-    for spec in function.structured_input_signature[0]:
-        if spec.dtype.name == "string":
-            raise ConvertError(
-                str(path),
-                found=f'input "{spec.name}" takes strings, which no recipe, runner or comparison here can feed',
-                remedy="save the model without its text look-up, and feed it the indices",
-            )
-
-
 def no_batch_of_one(path: Path, name: str, shape: Any) -> ConvertError:
     """Returns the error for an input whose batch is fixed to another size."""
     return ConvertError(

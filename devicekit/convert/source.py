@@ -22,10 +22,49 @@ from devicekit.digest import sha256_file, sha256_tree
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 3
+CONVERT_VERSION = 4
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A part of the model outside the .tflite: `files` with their `sha256`, the Python module first.
+
+    `role` is "preprocess" or "postprocess", the name of the module's function: arrays by name in, the same
+    out. `inputs` and `outputs` are what it takes and gives: {"name", "dtype", "shape"}.
+    """
+
+    role: str
+    files: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    inputs: tuple[Mapping[str, Any], ...]
+    outputs: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], folder: Path) -> "Outside":
+        files = tuple(folder / name for name in document["files"])
+        return cls(
+            document["role"],
+            files,
+            tuple(map(sha256_file, files)),
+            tuple(document["inputs"]),
+            tuple(document["outputs"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        [module, *constants] = [
+            {"file": file.name, "sha256": sha256}
+            for file, sha256 in zip(self.files, self.sha256, strict=True)
+        ]
+        return {
+            **module,
+            "role": self.role,
+            "constants": next(iter(constants), None),
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+        }
 
 
 @dataclass(frozen=True)
@@ -36,7 +75,8 @@ class Source:
     leading axis of samples; None for a .tflite. `max_difference` is what verify.Verified says of them; None
     for a .tflite, and where outputs are random. `seconds` is what this call took, `cached` whether nothing
     was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers: name -> class.
-    `unverified` says why the .tflite could not be compared with Keras, None where it was.
+    `unverified` says why the .tflite could not be compared with Keras, None where it was. `outside` are the
+    parts of the model that run before and behind the .tflite.
     """
 
     model: Path
@@ -53,6 +93,7 @@ class Source:
     rewrites: tuple[Rewrite, ...] = ()
     layers: Mapping[str, str] = field(default_factory=dict)
     unverified: str | None = None
+    outside: tuple[Outside, ...] = ()
 
 
 def convert_source(
@@ -133,6 +174,7 @@ def convert_source(
         rewrites=tuple(Rewrite(**{**one, "layers": tuple(one["layers"])}) for one in result["rewrites"]),
         layers=result["layers"],
         unverified=result["unverified"],
+        outside=tuple(Outside.read(one, entry) for one in result["outside"]),
     )
 
 

@@ -21,16 +21,24 @@ class Emitter:
         self._rules = rules
 
     def run(
-        self, graph: Any, arguments: Sequence[Any], captures: Mapping[Any, Any] | None = None
+        self,
+        graph: Any,
+        arguments: Sequence[Any],
+        captures: Mapping[Any, Any] | None = None,
+        *,
+        ops: Iterable[Any] | None = None,
     ) -> list[Any]:
-        """Returns the outputs of a FuncGraph; `arguments` are those inputs that `captures` does not give."""
+        """Returns the outputs of a FuncGraph; `arguments` are those inputs that `captures` does not give.
+
+        `ops` are what to emit, in order; None: all that the outputs need.
+        """
         import tensorflow as tf
 
         values = dict(captures or {})
         free = [tensor.ref() for tensor in graph.inputs if tensor.ref() not in values]
         values.update(zip(free, arguments, strict=True))
         emitted: dict[str, list[Any]] = {}
-        for op in needed_ops(graph):
+        for op in needed_ops(graph) if ops is None else ops:
             outputs = [tensor.ref() for tensor in op.outputs]
             if outputs and all(ref in values for ref in outputs):
                 continue
@@ -146,7 +154,7 @@ def emitted(function: Any, rules: Mapping[str, Rule]) -> tuple[Any, tuple[str, .
     """Returns a concrete function anew under `rules`, and the names of the ops that a rule replaced."""
 
     emitter = Emitter(rules)
-    names = list(function.structured_outputs)
+    names = list(outputs_of(function))
 
     def call(*tensors: Any) -> dict[str, Any]:
         outputs = emitter.run(function.graph, tensors, captures_of(function))
@@ -154,6 +162,11 @@ def emitted(function: Any, rules: Mapping[str, Rule]) -> tuple[Any, tuple[str, .
 
     traced = traced_as(call, function.structured_input_signature[0])
     return traced, tuple(emitter.concerned)
+
+
+def outputs_of(function: Any) -> dict[str, Any]:
+    """Returns the outputs of a concrete function by name: TensorFlow flattens a dict by its sorted keys."""
+    return dict(zip(sorted(function.structured_outputs), function.graph.outputs, strict=True))
 
 
 def traced_as(call: Callable[..., Any], specs: Iterable[Any]) -> Any:

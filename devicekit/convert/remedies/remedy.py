@@ -30,7 +30,9 @@ class Remedy:
     `name` is what reports call it, `does` says in words what becomes of what. `rules` maps TensorFlow op
     types to rules; "*" stands for every op. They are tried where the graph has an op of theirs and
     `recognises(ops)` holds. `layer_call` takes a Keras layer and returns the function to call in place of its
-    own `call`, None where it is not concerned. `max_difference` is None where rounding is what the
+    own `call`, None where it is not concerned. `split` takes the loaded model, its traced
+    function and what traces it anew, and returns an outside.Split, None where it is not concerned.
+    `max_difference` is None where rounding is what the
     remedy changes: its module says what is compared then.
     """
 
@@ -39,6 +41,7 @@ class Remedy:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     recognises: Callable[[Sequence[Any]], bool] = _any_op
     layer_call: Callable[[Any], Callable[..., Any] | None] | None = None
+    split: Callable[..., Any] | None = None
     max_difference: float = MAX_DIFFERENCE
 
 

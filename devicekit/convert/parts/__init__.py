@@ -1,0 +1,1 @@
+"""Modules that are written beside a .tflite, for what runs outside it: standard library and numpy only."""
