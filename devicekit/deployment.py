@@ -94,6 +94,7 @@ class Conversion:
             if chosen is None
             else {"recipe": chosen.recipe, "path": str(chosen.path), "sha256": chosen.sha256},
             "verdict": self.verdict,
+            "outside": [part.to_json() for part in source.outside],
             "data": asdict(self.data),
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "metric": self.metric,

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.deployment import Conversion, Deployment
 from devicekit.document import dumps
 from devicekit.errors import UsageError
 from devicekit.fit import Candidate
+
+if TYPE_CHECKING:
+    from devicekit.convert.source import Source
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -84,7 +87,15 @@ def file_deployment(deployment: Deployment, place: Place, *, keep_all: bool) -> 
 
 
 def file_conversion(conversion: Conversion, place: Place) -> Conversion:
-    """Writes the chosen .tflite to the place's target; writes nothing where nothing was chosen."""
+    """Writes the chosen .tflite to the place's target; writes nothing where nothing was chosen.
+
+    What runs outside the model comes beside it: NAME.preprocess.py for NAME.tflite. Raises UsageError where
+    one of those exists already.
+    """
+    for part in conversion.source.outside:
+        for file in part.files:
+            beside = place.target.with_name(f"{place.target.stem}.{file.name}")
+            _refuse_existing(beside, overwrite=place.overwrite)
     kept = []
     for candidate in conversion.candidates:
         path = None
@@ -94,7 +105,22 @@ def file_conversion(conversion: Conversion, place: Place) -> Conversion:
                 _refuse_existing(path, overwrite=place.overwrite)
                 os.replace(candidate.path, path)
         kept.append(_moved(candidate, path))
-    return replace(conversion, candidates=tuple(kept))
+    source = conversion.source
+    if conversion.chosen is not None:
+        folder = place.target.parent
+        with _writing(place.target):
+            source = _outside_filed(source, folder, folder, place.target.stem)
+    return replace(conversion, candidates=tuple(kept), source=source)
+
+
+def _outside_filed(source: "Source", made: Path, target: Path, name: str) -> "Source":
+    """Copies what runs outside the model into `made`, which will be `target`; returns it with its places."""
+    filed = []
+    for part in source.outside:
+        for file in part.files:
+            shutil.copyfile(file, made / f"{name}.{file.name}")
+        filed.append(replace(part, files=tuple(target / f"{name}.{file.name}" for file in part.files)))
+    return replace(source, outside=tuple(filed))
 
 
 def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -> Deployment:
@@ -110,6 +136,9 @@ def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -
             shutil.move(candidate.path, made / inside)
         kept.append(_moved(candidate, None if inside is None else target / inside))
     deployment = replace(deployment, candidates=tuple(kept), folder=target)
+    if any(candidate.path for candidate in kept):
+        source = _outside_filed(deployment.source, made, target, deployment.name)
+        deployment = replace(deployment, source=source)
     _write_json(made / MANIFEST, manifest(deployment, made))
     _write_json(made / REPORT, deployment.to_json())
     return deployment
@@ -138,6 +167,7 @@ def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
             "size_bytes": chosen.size_bytes,
             **_tensors(made / chosen.path.name),
         },
+        "outside": document["outside"],
         **{
             k: v for k, v in chosen.to_json().items() if k in ("findings", "fidelity", "measurement", "notes")
         },

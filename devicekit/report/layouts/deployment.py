@@ -45,7 +45,8 @@ def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
     yield from _notes(conversion)
     if conversion.chosen is not None:
         yield ""
-        yield labelled([("written", escape(str(conversion.chosen.path)))])
+        names = [str(conversion.chosen.path), *_outside(conversion)]
+        yield labelled([("written", escape(", ".join(names)))])
 
 
 def profile_line(profile: "Profile") -> str:
@@ -199,5 +200,10 @@ def _notes(conversion: "Conversion") -> Iterator[Any]:
 
 def _written(deployment: "Deployment") -> str:
     chosen = deployment.chosen
-    names = [chosen.path.name] if chosen and chosen.path else []
+    names = [chosen.path.name, *_outside(deployment)] if chosen and chosen.path else []
     return f"{deployment.folder}/  ({', '.join([*names, 'manifest.json', 'report.json'])})"
+
+
+def _outside(conversion: "Conversion") -> list[str]:
+    """Returns the names of the files that run outside the model, as filed."""
+    return [file.name for part in conversion.source.outside for file in part.files]
