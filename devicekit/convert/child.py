@@ -80,7 +80,7 @@ def _convert(
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *apart.notes, *model.notes, *verified.notes],
+            "notes": [*loaded.notes, *apart.all_notes, *model.notes, *verified.notes],
             "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
             "outside": [part.to_json() for part in apart.parts],
             "layers": asdict(with_outputs(layers_in(loaded), model.function)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from devicekit.convert.advice import unsupported
 from devicekit.convert.load import Loaded, layers_in
-from devicekit.convert.remedies.emit import all_ops
+from devicekit.convert.remedies.emit import all_ops, outputs_of
 from devicekit.errors import ConvertError, DevicekitError, Unsupported
 from devicekit.graph.layers import Layers
 
@@ -104,8 +104,8 @@ def _handle_ids(trackable: Any) -> set[int]:
 def with_outputs(layers: Layers, function: Any) -> Layers:
     """Returns the layers with those that a traced function's outputs come from."""
     outputs = {}
-    for name, tensor in function.structured_outputs.items():
-        op = next(t.op for t in function.graph.outputs if t.name == tensor.name)
+    for name, tensor in outputs_of(function).items():
+        op = tensor.op
         while op.type == "Identity":
             op = op.inputs[0].op
         outputs[name] = layers.of_op(op.name)

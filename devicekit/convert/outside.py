@@ -94,6 +94,10 @@ class Apart:
     refused: tuple[Unsplittable, ...] = field(default=())
 
     @property
+    def all_notes(self) -> tuple[str, ...]:
+        return (*self.notes, *(f"not moved out of the model: {why}" for why in self.refused))
+
+    @property
     def ends_outside(self) -> bool:
         return any(part.role == POSTPROCESS for part in self.parts)
 
@@ -367,8 +371,8 @@ def _written(split: Split, out_dir: Path) -> Part:
     """Writes the module, and its constants; returns the part, with the function of the file as written."""
     file = out_dir / f"{split.role}.py"
     folder = Path(parts.__file__).parent
-    doc, _, body = (folder / f"{split.code}.py").read_text(encoding="utf-8").partition("\n")
-    file.write_text(f"{doc}\n{body}\n\n{split.call}", encoding="utf-8")
+    code = (folder / f"{split.code}.py").read_text(encoding="utf-8")
+    file.write_text(f"{code}\n\n{split.call}", encoding="utf-8")
     files = [file]
     if split.constants is not None:
         files.append(file.with_suffix(".json"))

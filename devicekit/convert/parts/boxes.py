@@ -1,4 +1,7 @@
-"""Box post-processing as TensorFlow does it: non-maximum suppression, for one sample."""
+"""Box post-processing as TensorFlow does it: non-maximum suppression, for one sample.
+
+Runs behind the .tflite that lies beside it: postprocess(model(**inputs)). Needs numpy only.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Text pre-processing as Keras does it: StringLookup and TextVectorization, for one sample."""
+"""Text pre-processing as Keras does it: StringLookup and TextVectorization, for one sample.
+
+Runs before the .tflite that lies beside it: model(**preprocess(inputs)). Needs numpy only.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -6,6 +6,7 @@ One module per remedy; a new one is a module and a line of the table.
 # The name in reports and in --no-rewrite -> the remedy, in the order in which they are tried.
 REMEDIES = {
     "text_outside": "devicekit.convert.remedies.text_outside:REMEDY",
+    "tables_outside": "devicekit.convert.remedies.tables_outside:REMEDY",
     "boxes_outside": "devicekit.convert.remedies.boxes_outside:REMEDY",
     "random_layers": "devicekit.convert.remedies.random_layers:REMEDY",
     "stateful": "devicekit.convert.remedies.stateful:REMEDY",

@@ -169,21 +169,30 @@ def _literal(tensor: Any) -> str:
 
 def _combined(op: Any, arguments: Sequence[str]) -> str:
     boxes, scores, per_class, total, iou, score = arguments
-    padded, clipped = op.get_attr("pad_per_class"), op.get_attr("clip_boxes")
-    return (
-        f"combined_non_max_suppression(\n        {boxes},\n        {scores},\n"
-        f"        max_per_class={per_class},\n"
-        f"        max_total={total},\n        iou_threshold={iou},\n        score_threshold={score},\n"
-        f"        pad_per_class={padded},\n        clip_boxes={clipped},\n    )"
+    return _call_text(
+        "combined_non_max_suppression",
+        boxes,
+        scores,
+        max_per_class=per_class,
+        max_total=total,
+        iou_threshold=iou,
+        score_threshold=score,
+        pad_per_class=op.get_attr("pad_per_class"),
+        clip_boxes=op.get_attr("clip_boxes"),
     )
 
 
 def _single(op: Any, arguments: Sequence[str]) -> str:
     boxes, scores, count, iou, score = arguments
-    return (
-        f"non_max_suppression(\n        {boxes},\n        {scores},\n        max_count={count},\n"
-        f"        iou_threshold={iou},\n        score_threshold={score},\n    )"
+    return _call_text(
+        "non_max_suppression", boxes, scores, max_count=count, iou_threshold=iou, score_threshold=score
     )
+
+
+def _call_text(function: str, *arguments: str, **named: Any) -> str:
+    """Returns a call as Python text, an argument per line."""
+    lines = [*arguments, *(f"{name}={value}" for name, value in named.items())]
+    return "".join([f"{function}(\n", *(f"        {line},\n" for line in lines), "    )"])
 
 
 def _cast(op: Any, arguments: Sequence[str]) -> str:

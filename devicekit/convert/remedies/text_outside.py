@@ -15,7 +15,7 @@ from devicekit.convert.remedies.emit import outputs_of
 from devicekit.convert.remedies.proof import SEED
 from devicekit.convert.remedies.remedy import Remedy
 
-_PASSING = ("Identity", "Reshape", "ExpandDims", "Squeeze")
+PASSING = ("Identity", "Reshape", "ExpandDims", "Squeeze")
 _STANDARDIZE = (None, "lower", "strip_punctuation", "lower_and_strip_punctuation")
 _SPLIT = (None, "whitespace", "character")
 _REMEDY = "save the model without this layer, and compute it in the app"
@@ -66,22 +66,19 @@ def _split(loaded: Loaded, function: Any, trace: Callable[[Loaded], Any]) -> Spl
         for layer, call in before:
             layer.call = call
         raise
-    listed = ", ".join(dict.fromkeys(sources))
+    named = dict(zip(names, sources, strict=True))
     return Split(
         function=inner,
         trace=lambda again: _cut(trace(again), calls),
         role=PREPROCESS,
         code="text",
-        call=_module(dict(zip(names, sources, strict=True)), [spec.name for spec in strings]),
+        call=module(named, [spec.name for spec in strings]),
         constants=settings,
         inputs=[tensor_facts(spec.name, spec) for spec in strings],
         outputs=[tensor_facts(name, call.result) for name, call in zip(names, own, strict=True)],
         layers=tuple(dict.fromkeys(call.layer.name for call in own)),
-        note=(
-            f"the text of {listed} is prepared outside the model, by the .preprocess.py beside it: "
-            f"--data holds what that gives, {', '.join(names)}"
-        ),
-        examples=lambda given: _examples(given, settings),
+        note=note(named),
+        examples=lambda given: examples(given, settings),
     )
 
 
@@ -145,7 +142,7 @@ def _label(layer: Any) -> str:
 def _input_of(call: Call, traced: Any) -> str:
     """Returns the name of the input that a text layer reads, as it is but for its shape."""
     tensor = call.given
-    while tensor.op.type in _PASSING:
+    while tensor.op.type in PASSING:
         tensor = tensor.op.inputs[0]
     names = [spec.name for spec in traced.structured_input_signature[0]]
     for name, given in zip(names, traced.graph.inputs, strict=False):
@@ -201,7 +198,7 @@ def _weights(lookup: Any) -> list[float] | None:
     return [float(weight) for weight in lookup.idf_weights_const.numpy()]
 
 
-def _module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
+def module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
     """Returns the function `preprocess` as Python text."""
     lines = [
         f"        {name!r}: text_layer(inputs[{source!r}], **layers[{name!r}]),"
@@ -223,7 +220,15 @@ def _module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
     )
 
 
-def _examples(given: Any, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def note(sources: Mapping[str, str]) -> str:
+    """Returns what to know of text that is prepared outside; `sources`: what it gives -> what it reads."""
+    return (
+        f"the text of {', '.join(dict.fromkeys(sources.values()))} is prepared outside the model, by the "
+        f".preprocess.py beside it: --data holds what that gives, {', '.join(sources)}"
+    )
+
+
+def examples(given: Any, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yields texts for every input of strings: words of the vocabularies, unknown and odd ones, and edges.
 
     A layer without an index for unknown words is fed known ones only: it refuses others.

@@ -28,10 +28,7 @@ def record(name, model, inputs):
         result = model([feed[key] for key in inputs] if len(feed) > 1 else next(iter(feed.values())))
         for key, value in (result if isinstance(result, dict) else {"y": result}).items():
             arrays.setdefault(f"out/{key}", []).append(np.array(value))
-    given = {
-        f"in/{key}": np.array(v).astype("S" if np.array(v).dtype.kind == "O" else None)
-        for key, v in inputs.items()
-    }
+    given = {f"in/{key}": v.astype("S") if v.dtype == object else v for key, v in inputs.items()}
     np.savez(folder / f"{name}.npz", **given, **arrays)
 
 
@@ -92,7 +89,8 @@ for kit, tag in ((keras, "modern"), (tf_keras, "legacy")):
 
     for mode, options in (
         ("multi_hot", {"ngrams": 2}),
-        ("count", {"ngrams": (1, 3), "standardize": None}),
+        # tf_keras reads no tuple back from its own file.
+        ("count", {"ngrams": (1, 3) if kit is keras else 3, "standardize": None}),
         ("tf_idf", {"idf_weights": [0.5 + i for i in range(len(WORDS))]}),
     ):
         model = bag(kit, mode, **options)

@@ -45,7 +45,7 @@ def composed(tflite: Path, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def called(module: Path, function: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Runs a written module in a Python of its own, which must import numpy alone besides its library."""
+    """Runs a written module in a Python of its own, where it must import nothing but numpy."""
     folder = module.parent
     np.savez(folder / "given.npz", **arrays)
     code = (
@@ -81,6 +81,14 @@ def test_text_outside_and_the_tflite_give_what_keras_gave(models: Path, tmp_path
     conversion = devicekit.convert(models / name, path=tmp_path / "model.tflite")
     assert [(one.remedy, one.difference) for one in conversion.source.rewrites] == [("text_outside", 0.0)]
     for inputs, expected in recorded(models, name):
+        [actual] = composed(tmp_path / "model.tflite", inputs).values()
+        np.testing.assert_allclose(actual, expected["y"], rtol=1e-3, atol=1e-6)
+
+
+def test_text_of_a_saved_model_goes_outside_by_its_table(models: Path, tmp_path: Path) -> None:
+    conversion = devicekit.convert(models / "review_folder", path=tmp_path / "model.tflite")
+    assert [(one.remedy, one.difference) for one in conversion.source.rewrites] == [("tables_outside", 0.0)]
+    for inputs, expected in recorded(models, "review_folder"):
         [actual] = composed(tmp_path / "model.tflite", inputs).values()
         np.testing.assert_allclose(actual, expected["y"], rtol=1e-3, atol=1e-6)
 
