@@ -17,8 +17,8 @@ def ailing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def inverse_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file with the layer of inverse.keras."""
+def own_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with the layers of inverse.keras and mixing.keras."""
     path = tmp_path_factory.mktemp("layers") / "layers.py"
     path.write_text(
         "import keras\nimport tensorflow as tf\n"
@@ -26,5 +26,9 @@ def inverse_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "class Inverse(keras.layers.Layer):\n"
         "    def call(self, inputs):\n"
         "        return tf.linalg.inv(inputs) + tf.linalg.det(inputs)[:, None, None]\n"
+        '@keras.saving.register_keras_serializable("lab")\n'
+        "class Centred(keras.layers.Layer):\n"
+        "    def call(self, inputs):\n"
+        "        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)\n"
     )
     return path

@@ -66,6 +66,9 @@ save(sequential(tf_keras, (6, 6, 3), k2.Resizing(3, 3, interpolation="area"), k2
 pooled = k2.MaxPooling3D((2, 2, 1), padding="same", name="pool")
 save(sequential(tf_keras, (5, 6, 7, 2), k2.Conv3D(3, 2), pooled, k2.Flatten(), k2.Dense(3)), "pool3d.h5")
 
+averaged = k3.AveragePooling3D((2, 3, 2), padding="same", name="pool")
+save(sequential(keras, (5, 6, 7, 2), averaged, k3.Flatten(), k3.Dense(3)), "average3d.keras")
+
 near = k3.IntegerLookup(vocabulary=[3, 5, 9, 12], name="ids")
 save(
     sequential(keras, (4,), near, k3.Embedding(6, 3), dtype="int64"),
@@ -86,6 +89,20 @@ tf_keras.Model(x, conv(flipped)).save(folder / "augmented.h5")
 image = random.uniform(0, 1, (4, 8, 8, 3)).astype(np.float32)
 np.savez(folder / "augmented.npz", x=image, y=np.asarray(conv(image)))
 
+kept = k2.Input(batch_shape=(1, 5, 3), name="x")
+remembering = tf_keras.Model(kept, k2.GRU(4, stateful=True, name="gru")(kept))
+series, results = random.uniform(0, 1, (4, 5, 3)).astype(np.float32), []
+for sample in series:
+    remembering.reset_states()
+    results.append(np.asarray(remembering(sample[None])))
+remembering.save(folder / "stateful.h5")
+np.savez(folder / "stateful.npz", x=series, y=np.concatenate(results))
+
+# With a batch of 1, Keras 3.15 takes the second operand for a bias, and adds it along the last axis.
+x = k3.Input((4, 6), name="x")
+summed = keras.Model(x, k3.Add(name="sum")([k3.Dense(4)(x), k3.Dense(1)(x)]))
+save(summed, "broadcast_sum.keras")
+
 long = sequential(keras, (40, 3), k3.LSTM(5, activation="relu"))
 long.export(folder / "long_rnn", verbose=False)
 sequence = random.uniform(0, 1, (4, 40, 3)).astype(np.float32)
@@ -97,5 +114,13 @@ class Inverse(keras.layers.Layer):
     def call(self, inputs):
         return tf.linalg.inv(inputs) + tf.linalg.det(inputs)[:, None, None]
 
+
+@keras.saving.register_keras_serializable("lab")
+class Centred(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
+
+
+sequential(keras, (4,), k3.Dense(3), Centred(name="centred")).save(folder / "mixing.keras")
 
 sequential(keras, (9, 9), Inverse(name="inverse"), k3.Flatten(), k3.Dense(3)).save(folder / "inverse.keras")

@@ -1,5 +1,6 @@
 """Models that do not convert, or not to what can be quantized, are rewritten into equal ones that do."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def difference(source: Source, recorded: Path) -> float:
         ("antialiased.keras", ["separable_resize"], None, "FULLY_CONNECTED", "CUSTOM"),
         ("area.h5", ["separable_resize"], None, "FULLY_CONNECTED", "CUSTOM"),
         ("pool3d.h5", ["pool_3d"], ("pool",), "MAX_POOL_2D", "CUSTOM"),
+        ("average3d.keras", ["pool_3d"], ("pool",), "AVERAGE_POOL_2D", "CUSTOM"),
+        ("broadcast_sum.keras", [], None, "ADD", "BROADCAST_TO"),
         ("lookup.keras", ["integer_lookup"], ("ids",), "GATHER", "HASHTABLE"),
         ("far_lookup.h5", ["integer_lookup"], ("ids",), "EQUAL", "HASHTABLE"),
     ],
@@ -90,6 +93,29 @@ def test_augmentation_that_was_called_for_training_is_left_out(ailing: Path) -> 
     assert difference(source, ailing / "augmented.npz") <= 1e-5
 
 
+def test_a_stateful_rnn_starts_from_zeros(ailing: Path) -> None:
+    source = convert_source(ailing / "stateful.h5")
+    assert next((one.remedy, one.layers, one.difference) for one in source.rewrites) == (
+        "stateful",
+        ("gru",),
+        None,
+    )
+    assert difference(source, ailing / "stateful.npz") <= 1e-5
+
+
+def test_a_model_that_mixes_the_samples_of_a_batch_is_refused(ailing: Path, own_layers: Path) -> None:
+    with pytest.raises(ConvertError) as caught:
+        convert_source(ailing / "mixing.keras", custom_objects=own_layers)
+    assert re.fullmatch(
+        r'.+ does not convert: output "centred" of a batch of 3 differs by [\d.e+-]+ '
+        "from that of its samples one by one, as a device runs them",
+        caught.value.message,
+    )
+    assert caught.value.remedy == (
+        "make the layers treat samples apart, or fix the batch: Input(batch_shape=(1, …))"
+    )
+
+
 def test_a_long_loop_stays_one_and_says_why(ailing: Path) -> None:
     assert convert_source(ailing / "long_gru.keras").notes == (
         "rewrite loops not applied: a loop of more than 32 steps would make a large file",
@@ -109,26 +135,26 @@ def test_no_rewrite_converts_the_model_as_it_is(ailing: Path) -> None:
     )
 
 
-def test_what_no_remedy_mends_is_a_finding_per_layer(ailing: Path, inverse_layer: Path) -> None:
+def test_what_no_remedy_mends_is_a_finding_per_layer(ailing: Path, own_layers: Path) -> None:
     with pytest.raises(Unsupported) as caught:
-        convert_source(ailing / "inverse.keras", custom_objects=inverse_layer)
+        convert_source(ailing / "inverse.keras", custom_objects=own_layers)
     found = {(finding.op, finding.layer) for finding in caught.value.findings}
     assert ("tf.MatrixInverse", "inverse (Inverse)") in found
     assert all(finding.remedy for finding in caught.value.findings)
 
 
-def test_custom_ops_and_flex_pass_and_are_called_not_verified(ailing: Path, inverse_layer: Path) -> None:
+def test_custom_ops_and_flex_pass_and_are_called_not_verified(ailing: Path, own_layers: Path) -> None:
     model = ailing / "inverse.keras"
     names = ("MatrixDeterminant", "MatrixInverse")
-    own = convert_source(model, custom_objects=inverse_layer, custom_ops=names)
+    own = convert_source(model, custom_objects=own_layers, custom_ops=names)
     assert {op for op in ops_of(own) if op in names} == set(names)
     assert own.max_difference is None
     assert (
         own.unverified
         == "MatrixDeterminant, MatrixInverse: LiteRT has no kernel here, so it was not compared with Keras"
     )
-    flex = convert_source(model, custom_objects=inverse_layer, flex=True)
+    flex = convert_source(model, custom_objects=own_layers, flex=True)
     assert "FlexMatrixInverse" in ops_of(flex)
     assert flex.unverified is not None
     with pytest.raises(ConvertError):  # one of the two is not enough
-        convert_source(model, custom_objects=inverse_layer, custom_ops=names[:1])
+        convert_source(model, custom_objects=own_layers, custom_ops=names[:1])
