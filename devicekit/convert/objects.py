@@ -104,6 +104,7 @@ def with_names_for(config: Any, objects: Collection[str]) -> Any:
     """Returns a copy of a config in which each function of `objects` is its name alone.
 
     tf_keras 2.21 writes {"class_name": "function", "config": name} into an .h5 and cannot read that again.
+    It also wants shapes in the config of a MultiHeadAttention, which TF 2.4 did not write; None will do.
     """
     if isinstance(config, list):
         return [with_names_for(one, objects) for one in config]
@@ -111,7 +112,10 @@ def with_names_for(config: Any, objects: Collection[str]) -> Any:
         return config
     if config.get("class_name") == "function" and config.get("config") in objects:
         return config["config"]
-    return {key: with_names_for(value, objects) for key, value in config.items()}
+    node = {key: with_names_for(value, objects) for key, value in config.items()}
+    if node.get("class_name") == "MultiHeadAttention" and isinstance(node.get("config"), dict):
+        node["config"] = {**dict.fromkeys(("query_shape", "key_shape", "value_shape")), **node["config"]}
+    return node
 
 
 def _stand_in_class(keras: Any, functions: Mapping[str, Any]) -> Any:
