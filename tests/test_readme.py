@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from devicekit.cli import COMMANDS
+from devicekit.convert.remedies import REMEDIES
+from devicekit.plugins import resolve
 from devicekit.profile.lookup import check_profile_file, load_profile
 from devicekit.quantize.recipes import RECIPES, describe
 
@@ -19,6 +21,11 @@ def test_every_command_is_in_the_table() -> None:
 def test_the_recipes_are_described_as_the_code_describes_them() -> None:
     shown = re.findall(r"^\| `(\w+)` \| (.+) \|$", README, re.MULTILINE)
     assert shown == [(name, describe(name)) for name in RECIPES]
+
+
+def test_the_rewrites_are_described_as_the_code_describes_them() -> None:
+    shown = re.findall(r"^\| (.+) \| `(\w+)` \|$", README, re.MULTILINE)
+    assert shown == [(resolve(target).does, name) for name, target in REMEDIES.items()]
 
 
 def test_the_transcript_shows_what_deploy_prints() -> None:

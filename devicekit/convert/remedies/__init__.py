@@ -3,7 +3,8 @@
 One module per remedy; a new one is a module and a line of the table.
 """
 
-# The name in reports and in --no-rewrite -> the remedy, in the order in which they are tried.
+# The name in reports -> the remedy, in the order in which they are tried. complex_pairs stands before float16
+# and float64, which make real what it makes pairs of; gelu before special_functions, which takes erf.
 REMEDIES = {
     "text_outside": "devicekit.convert.remedies.text_outside:REMEDY",
     "tables_outside": "devicekit.convert.remedies.tables_outside:REMEDY",
