@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.child import serve
 from devicekit.convert.container import Header, format_of, read_header
 from devicekit.convert.objects import functions_in
+from devicekit.errors import Unsupported
 
 if TYPE_CHECKING:
     from devicekit.convert.load import Loaded
@@ -45,7 +46,7 @@ def _convert(
     from devicekit.convert.batch import refuse_mixed_samples
     from devicekit.convert.load import layers_in, load
     from devicekit.convert.lower import trace, with_outputs
-    from devicekit.convert.outside import Apart, refuse_strings, set_apart
+    from devicekit.convert.outside import Apart, refuse_strings, set_apart, with_reasons
     from devicekit.convert.remedies import REMEDIES
     from devicekit.convert.remedies.apply import Rewritten, rewritten
     from devicekit.convert.verify import verify
@@ -69,7 +70,10 @@ def _convert(
     if request["rewrite"]:
         model = rewritten(loaded, apart.function, apart.trace)
     tflite = out_dir / FLOAT_NAME
-    unverified = _lowered(loaded, model, request, tflite)
+    try:
+        unverified = _lowered(loaded, model, request, tflite)
+    except Unsupported as error:
+        raise with_reasons(error, apart.refused) from error
     yield {"phase": "verifying"}
     # What a remedy rounds otherwise is compared with itself; text and boxes with the model as it was given.
     reference = function if apart.parts else model.reference
@@ -95,7 +99,6 @@ def _lowered(loaded: "Loaded", model: "Rewritten", request: Mapping[str, Any], t
     Flex and custom ops are the last resort, and only as far as the request allows them.
     """
     from devicekit.convert.lower import to_tflite
-    from devicekit.errors import Unsupported
     from devicekit.graph.read import read_graph
 
     try:

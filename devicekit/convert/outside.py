@@ -17,7 +17,7 @@ from devicekit.convert.load import Loaded
 from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, traced_as
 from devicekit.convert.remedies.proof import FLOOR, distance, feeds
 from devicekit.convert.remedies.remedy import MAX_DIFFERENCE, Remedy, Rewrite
-from devicekit.errors import ConvertError
+from devicekit.errors import ConvertError, Unsupported
 from devicekit.plugins import resolve
 
 _log = logging.getLogger(__name__)
@@ -130,6 +130,23 @@ class Apart:
         for part in self.parts:
             arrays = part.run(arrays) if part.role == role else arrays
         return arrays
+
+
+def with_reasons(error: Unsupported, refused: Sequence[Unsplittable]) -> Unsupported:
+    """Returns the error with why its suppressions could not be moved out of the model."""
+    if not refused:
+        return error
+    findings = [
+        replace(
+            one,
+            detail=f"{one.detail}, and cannot be moved out of the model: {refused[0]}",
+            remedy=refused[0].remedy,
+        )
+        if "Suppression" in (one.op or "")
+        else one
+        for one in error.findings
+    ]
+    return Unsupported(error.path, findings=findings)
 
 
 def set_apart(

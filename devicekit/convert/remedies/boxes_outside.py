@@ -204,6 +204,30 @@ def _squeeze(op: Any, arguments: Sequence[str]) -> str:
     return f"np.squeeze({arguments[0]}, {axes or None})"
 
 
+def _strided(op: Any, arguments: Sequence[str]) -> str:
+    """Returns indexing as people write it: [..., None], [:, :4]."""
+    begin, end, strides = (constant_value(tensor).tolist() for tensor in op.inputs[1:])
+    masks = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    has = {mask: op.get_attr(f"{mask}_mask") for mask in masks}
+    parts = []
+    for i, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
+        bit = 1 << i
+        if has["ellipsis"] & bit:
+            parts.append("...")
+        elif has["new_axis"] & bit:
+            parts.append("None")
+        elif has["shrink_axis"] & bit:
+            parts.append(str(first))
+        else:
+            bounds = ("" if has["begin"] & bit else str(first), "" if has["end"] & bit else str(last))
+            parts.append(":".join([*bounds, *([str(step)] if step != 1 else [])]))
+    return f"{arguments[0]}[{', '.join(parts)}]"
+
+
+def _arithmetic(function: str) -> Callable[[Any, Sequence[str]], str]:
+    return lambda op, a: f"np.{function}({a[0]}, {a[1]}, dtype=np.{op.outputs[0].dtype.name})"
+
+
 # TensorFlow op -> what it is in numpy: (op, its arguments as Python) -> an expression.
 _CODE: dict[str, Callable[[Any, Sequence[str]], str]] = {
     "CombinedNonMaxSuppression": _combined,
@@ -215,6 +239,14 @@ _CODE: dict[str, Callable[[Any, Sequence[str]], str]] = {
     "ExpandDims": lambda op, a: f"np.expand_dims({a[0]}, {a[1]})",
     "ConcatV2": lambda op, a: f"np.concatenate([{', '.join(a[:-1])}], {a[-1]})",
     "Pack": lambda op, a: f"np.stack([{', '.join(a)}], {op.get_attr('axis')})",
+    "StridedSlice": _strided,
+    "Transpose": lambda op, a: f"np.transpose({a[0]}, {a[1]})",
+    "AddV2": _arithmetic("add"),
+    "Maximum": _arithmetic("maximum"),
+    "Minimum": _arithmetic("minimum"),
+    "Mul": _arithmetic("multiply"),
+    "RealDiv": _arithmetic("divide"),
+    "Sub": _arithmetic("subtract"),
     "GatherV2": lambda op, a: f"np.take({a[0]}, {a[1]}, {a[2]})",
 }
 _RESULTS = {
