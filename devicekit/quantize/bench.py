@@ -103,6 +103,9 @@ def judged(
     except Exception as error:
         return failed(name, worded("build", error))
     base = recipes.base_of(name)
+    narrow = list(proof.narrow(graph))
+    if narrow:  # running it may end this process
+        return failed(name, *narrow)
     findings = list(proof.unquantized(base, graph, keep_float=keep_float))
     told = list(notes)
     if not findings:

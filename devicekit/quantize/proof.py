@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from devicekit.check.finding import Finding
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.quantize.recipes import scope_of
+from devicekit.quantize.spans import is_too_narrow
 
 # Ops that carry weights -> the inputs that hold them; their other constants are biases, which int8 keeps
 # int32, the rest float. Source: the operand order of LiteRT's kernels (tensorflow/lite/kernels/*.cc).
@@ -102,6 +103,25 @@ def unquantized(recipe: str, graph: Graph, *, keep_float: frozenset[str] = froze
                 f"no weight became int4: {_ops(weight.op for weight in weights)}",
                 "use weight_int8",
             )
+
+
+def narrow(graph: Graph) -> Iterator[Finding]:
+    """Yields a finding where activations have so small a scale that a kernel may break on it."""
+    found = [
+        (op, tensor)
+        for subgraph in graph.subgraphs
+        for op in subgraph.ops
+        for tensor in _tensors(subgraph, op.outputs)
+        if not tensor.is_constant and is_too_narrow(tensor)
+    ]
+    for op, tensor in found[:1]:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield Finding(
+            "scale",
+            f"the output of {op.label}{more} has a scale too small to compute with: {tensor.scale[0]:.1e}",
+            "give samples that reach it with --data, or use dynamic_int8",
+            op=op.label,
+        )
 
 
 def float_parts(recipe: str, graph: Graph, *, keep_float: frozenset[str] = frozenset()) -> Iterator[str]:

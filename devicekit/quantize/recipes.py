@@ -11,15 +11,17 @@ import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.errors import RecipeError, UsageError
 from devicekit.graph.model import Op, Subgraph
+from devicekit.graph.read import read_graph_bytes
 from devicekit.plugins import resolve
+from devicekit.quantize.spans import fitted
 from devicekit.text import nearest
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 RECIPES = {
@@ -48,7 +50,7 @@ IO = ("int8", "float")
 class Calibration:
     """The lowest and highest value of every activation: tensor name -> {"min": array, "max": array}."""
 
-    ranges: Mapping[str, Mapping[str, "NDArray[np.float32]"]]
+    ranges: Mapping[str, Mapping[str, "NDArray[Any]"]]
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,8 @@ def calibrate(
 
     Minimum and maximum over all samples, not the quantizer's default, a moving average that forgets the early
     samples: 0.9694 against 0.9708 accuracy on the digits (measured, November 2026). The profiler reads the
-    same values as keeping all tensors does, six times faster (MobileNetV2, measured November 2026).
+    same values as keeping all tensors does, six times faster (MobileNetV2, measured November 2026). Ranges
+    too narrow to compute with are widened (spans).
     """
     from litert_quantizer.calibrator import CalibrationMode, Calibrator
     from litert_quantizer.utils import qsv_utils
@@ -223,7 +226,8 @@ def calibrate(
         qsv_update_func=qsv_utils.min_max_update,
     )
     calibrator.calibrate({signature: list(samples)}, plan)
-    return Calibration(calibrator.get_model_qsvs())
+    graph = read_graph_bytes(float_model, Path("float.tflite"))
+    return Calibration(fitted(calibrator.get_model_qsvs(), graph))
 
 
 def _quantize(float_model: bytes, plan: Any, calibration: Calibration | None, variant: Variant) -> bytes:

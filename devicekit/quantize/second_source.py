@@ -20,7 +20,7 @@ from devicekit.quantize.build import Built
 NOTE = "quantized by TensorFlow's quantizer: litert-quantizer leaves the LSTM in float"
 # Its calibration crashes in a loop (TensorFlow 2.14 to 2.21, SIGSEGV; measured, November 2026).
 _LOOPS = ("WHILE", "IF", "CALL_ONCE")
-_OURS = ("build", "quantized", "loads")
+_OURS = ("build", "quantized", "loads", "scale")
 
 
 def is_needed(built: Built, graph: Graph) -> bool:

@@ -130,6 +130,43 @@ def regression(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def dead_relu(tmp_path: Path) -> Path:
+    """y = 4 convolutions of relu(16 convolutions of x - 1000) + 1: the inner tensor is always 0.
+
+    float32 [1, 4, 4, 8] -> [1, 4, 4, 4]; called "dead".
+    """
+    model = _Model()
+    x, dead, y = (
+        model.activation(name, [1, 4, 4, size]) for name, size in (("x", 8), ("dead", 16), ("y", 4))
+    )
+    rng = np.random.default_rng(0)
+    model.convolution(x, rng.normal(size=(16, 1, 1, 8)), dead, bias=-1000)
+    model.convolution(dead, rng.normal(size=(4, 1, 1, 16)), y, bias=1)
+    return model.save(tmp_path / "dead_relu.tflite", [x], [y])
+
+
+@pytest.fixture
+def class_token(tmp_path: Path) -> Path:
+    """A ViT's first ops: patches by a convolution, flattened, a constant token put in front.
+
+    float32 [1, 4, 4, 8] -> [1, 17, 16].
+    """
+    model = _Model()
+    rng = np.random.default_rng(7)
+    x, patches = model.activation("x", [1, 4, 4, 8]), model.activation("patches", [1, 4, 4, 16])
+    rows, y = model.activation("rows", [1, 16, 16]), model.activation("y", [1, 17, 16])
+    token = model.constant("token", rng.normal(size=(1, 1, 16)).astype(np.float32))
+    shape = model.constant("shape", np.array([1, 16, 16], np.int32))
+    model.convolution(x, rng.normal(size=(16, 1, 1, 8)), patches, bias=0)
+    model.op("RESHAPE", [patches, shape], [rows])
+    options = schema.ConcatenationOptionsT()
+    options.axis = 1
+    joined = (schema.BuiltinOptions.ConcatenationOptions, options)
+    model.op("CONCATENATION", [token, rows], [y], options=joined)
+    return model.save(tmp_path / "class_token.tflite", [x], [y])
+
+
+@pytest.fixture
 def without_signature(digits: Path, tmp_path: Path) -> Path:
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(digits.read_bytes()))
     tree.signatureDefs = []
@@ -199,6 +236,20 @@ class _Model:
         bias = self.constant(f"bias{target}", np.zeros(len(weights), np.float32))
         options = (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
         self.op("FULLY_CONNECTED", [source, kernel, bias], [target], options=options)
+
+    def convolution(self, source: int, kernel: np.ndarray, target: int, *, bias: float) -> None:
+        """Adds CONV_2D with RELU; `kernel` is [out, height, width, in]."""
+        options = schema.Conv2DOptionsT()
+        options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+        options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        weights = self.constant(f"weights{target}", kernel.astype(np.float32))
+        added = self.constant(f"bias{target}", np.full(len(kernel), bias, np.float32))
+        self.op(
+            "CONV_2D",
+            [source, weights, added],
+            [target],
+            options=(schema.BuiltinOptions.Conv2DOptions, options),
+        )
 
     def op(
         self, name: str, inputs: list[int], outputs: list[int], *, options: tuple[int, Any] = (0, None)
