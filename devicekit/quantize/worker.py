@@ -24,7 +24,7 @@ from devicekit.quantize.words import worded
 
 
 def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields {"data": …}, then {"started": recipe} and {"built": Built} for each recipe.
+    """Yields {"data": …}, then {"started": recipe}, {"running": recipe} and {"built": Built} for each recipe.
 
     A recipe may be followed by one with ops kept in float, and be "built" once more, with more notes.
     {"reading": file} before it runs the user's data or code, {"reading": None} behind.
@@ -52,7 +52,9 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[str, Any]]:
     yield {"started": name}
     start = time.monotonic()
-    built = _build(bench, name, recipe)
+    made = _made(bench, name, recipe)
+    yield {"running": name}
+    built = made if isinstance(made, Built) else judged(bench, name, made[0], notes=made[1])
     if name in recipes.STATIC_INT8 and second_source.is_needed(built, bench.graph):
         built = second_source.build(bench, built)
         yield {"built": _to_json(replace(built, seconds=time.monotonic() - start))}
@@ -68,25 +70,25 @@ def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[st
             yield {"built": _to_json(replace(better, seconds=time.monotonic() - start))}
 
 
-def _build(bench: Bench, name: str, recipe: recipes.Recipe) -> Built:
-    """Returns what one recipe gives; whatever goes wrong in it becomes a finding."""
+def _made(bench: Bench, name: str, recipe: recipes.Recipe) -> tuple[bytes, tuple[str, ...]] | Built:
+    """Returns the file that one recipe gives, with notes; whatever goes wrong in it becomes a finding."""
     if name == "float32":
-        return judged(bench, name, Path(bench.graph.path).read_bytes())
-    notes = []
+        return Path(bench.graph.path).read_bytes(), ()
+    notes: tuple[str, ...] = ()
     try:
         model = bench.quantized(name, recipe)
         version = _dense_version(model, bench.graph.path)
         if bench.dense_version is not None and version > bench.dense_version:
             model = bench.quantized(name, recipe, recipes.Variant(per_tensor_dense=True))
-            notes.append(
+            notes = (
                 "dense weights have one scale each: with one per channel they need FULLY_CONNECTED "
-                f"version {version}, the profile's runtime knows {bench.dense_version}"
+                f"version {version}, the profile's runtime knows {bench.dense_version}",
             )
     except MemoryError:
         raise
     except Exception as error:  # litert-quantizer raises whatever its Python meets
         return failed(name, worded("build", error))
-    return judged(bench, name, model, notes=notes)
+    return model, notes
 
 
 def _dense_version(model: bytes, path: Path) -> int:

@@ -221,8 +221,18 @@ def nan(predict): return float("nan")
 def raises(predict): raise IndexError("no such class")
 def crashes(predict): return ctypes.string_at(0)
 def raises_once_float_is_scored(predict): return on_second_call(0.5, lambda: 1 / 0)
+def crashes_once_float_is_scored(predict): return on_second_call(0.5, lambda: ctypes.string_at(0))
 def inf_once_float_is_scored(predict): return on_second_call(0.5, lambda: float("inf"))
 """
+
+
+def test_a_crash_while_a_candidate_runs_does_not_blame_the_recipe(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text(SCORES)
+    function = f"{tmp_path / 'score.py'}:crashes_once_float_is_scored"
+    (one,) = build(
+        digits, ["float16"], data=None, eval_function=function, out_dir=tmp_path / "out"
+    ).candidates
+    assert one.findings == (Finding("loads", "running it crashed (SIGSEGV)", "choose another recipe"),)
 
 
 @pytest.mark.parametrize(
