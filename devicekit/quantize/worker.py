@@ -1,7 +1,7 @@
 """The child that builds recipes: one process for all, so libraries load and the float model runs once."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from devicekit.child import serve
 from devicekit.errors import LoadError
 from devicekit.graph.model import Graph
+from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph, read_graph_bytes
 from devicekit.plugins import resolve
 from devicekit.quantize import fidelity, mixed, proof, recipes, second_source
@@ -111,12 +112,15 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
             path.name, found=f"LiteRT cannot run it: {finding.detail}", remedy=finding.remedy
         ) from error
     count = len(next(iter(reference.values())))
+    is_finite = fidelity.all_finite(reference)
+    random = [name for name in random_outputs(graph) if name in reference]
+    reference = {name: values for name, values in reference.items() if name not in random}
     # On noise the best class is a matter of chance.
     scores = NO_SCORES if data.is_random else find_scores(reference, data.labels, source=data.source)
-    notes = [*data.notes, *mismatches(data.calibration, data.evaluation)]
+    notes = [*data.notes, *mismatches(data.calibration, data.evaluation), *_of_random(random, reference)]
     if count < len(samples):
         notes.append(f"scored on {count} of {len(samples)} samples, what {evaluation_s:g} s allow")
-    if not fidelity.all_finite(reference):
+    if not is_finite:
         notes.append("the float model's own outputs are not finite on these inputs: fidelity says nothing")
     if data.labels is not None and scores.labelled is None:
         notes.append("labels unused: no output holds one score per class")
@@ -127,6 +131,7 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         samples=samples[:count],
         predictor=predictor,
         reference=reference,
+        is_finite=is_finite,
         scores=scores.first(count),
         metric=metric,
         out_dir=Path(request["out_dir"]),
@@ -136,6 +141,14 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         wanted=None if request["wanted"] is None else fidelity.Thresholds(**request["wanted"]),
         dense_version=request["dense_version"],
     )
+
+
+def _of_random(random: Sequence[str], others: Collection[str]) -> Iterator[str]:
+    """Yields what random outputs change; `others` are the outputs that are not."""
+    if random:
+        listed = f"output{'s' if len(random) > 1 else ''} {', '.join(random)}"
+        left = "left out of fidelity and verification" if others else "no fidelity, and nothing to verify"
+        yield f"{listed} of random numbers: {left}"
 
 
 def _metric(spec: str | None, graph: Graph) -> Metric | None:

@@ -27,6 +27,8 @@ tf_keras.Sequential([k2.Input((8, 8, 3)), half, k2.Flatten()]).save(folder / "ha
 feature = k2.Input((4,))
 noise = tf.random.normal(tf.shape(feature)[:1])[:, None]
 tf_keras.Model(feature, k2.Dense(2)(feature) + noise).save(folder / "random.h5")
+mean = k2.Dense(2, name="mean")(feature)
+tf_keras.Model(feature, {"mean": mean, "drawn": mean + noise}).save(folder / "half_random.h5")
 
 text = keras.Sequential([k3.Input((1,), dtype="string", name="text"), k3.StringLookup(vocabulary=["a", "b"])])
 text.save(folder / "text.keras")

@@ -167,6 +167,20 @@ def class_token(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def drawn_noise(tmp_path: Path) -> Path:
+    """Two outputs [1, 16]: "mean" = x @ weights, and "drawn" = that with normal noise on it."""
+    model, x, mean, drawn = _noisy()
+    return model.save(tmp_path / "drawn_noise.tflite", [x], [mean, drawn])
+
+
+@pytest.fixture
+def only_noise(tmp_path: Path) -> Path:
+    """As drawn_noise, with the output "drawn" alone."""
+    model, x, _, drawn = _noisy()
+    return model.save(tmp_path / "only_noise.tflite", [x], [drawn])
+
+
+@pytest.fixture
 def without_signature(digits: Path, tmp_path: Path) -> Path:
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(digits.read_bytes()))
     tree.signatureDefs = []
@@ -256,7 +270,7 @@ class _Model:
     ) -> None:
         builtin = getattr(schema.BuiltinOperator, name)
         code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, builtin, 1
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 1
         self._tree.operatorCodes.append(code)
         op = schema.OperatorT()
         op.opcodeIndex, op.inputs, op.outputs = len(self._tree.operatorCodes) - 1, inputs, outputs
@@ -280,6 +294,18 @@ class _Model:
             entry.name, entry.tensorIndex = self._graph.tensors[index].name, index
             entries.append(entry)
         return entries
+
+
+def _noisy() -> tuple[_Model, int, int, int]:
+    model = _Model()
+    x, mean, noise, drawn = (model.activation(name, [1, 16]) for name in ("x", "mean", "noise", "drawn"))
+    model.dense(x, np.random.default_rng(8).normal(size=(16, 16)), mean)
+    shape = model.constant("shape", np.array([1, 16], np.int32))
+    random = (schema.BuiltinOptions.RandomOptions, schema.RandomOptionsT())
+    model.op("RANDOM_STANDARD_NORMAL", [shape], [noise], options=random)
+    adding = (schema.BuiltinOptions.AddOptions, schema.AddOptionsT())
+    model.op("ADD", [mean, noise], [drawn], options=adding)
+    return model, x, mean, drawn
 
 
 def _reducer() -> tuple[int, Any]:
