@@ -121,6 +121,31 @@ def scaled_dense(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def windowed(tmp_path: Path) -> Path:
+    """y = (x * a window of 128 floats) @ 4 x 16 weights; float32 [8, 16] -> [8, 4]."""
+    model = _Model()
+    x, framed, y = (model.activation(name, [8, size]) for name, size in (("x", 16), ("framed", 16), ("y", 4)))
+    window = model.constant("window", np.hanning(128).astype(np.float32).reshape(8, 16))
+    model.op("MUL", [x, window], [framed], options=(schema.BuiltinOptions.MulOptions, schema.MulOptionsT()))
+    model.dense(framed, np.random.default_rng(9).normal(size=(4, 16)), y)
+    return model.save(tmp_path / "windowed.tflite", [x], [y])
+
+
+@pytest.fixture
+def small_table(tmp_path: Path) -> Path:
+    """int32 token [1] below 5 -> a row of 5 x 6 floats -> 2 x 6 weights: float32 [1, 2]."""
+    model = _Model()
+    token, row = model.activation("token", [1], np.int32), model.activation("row", [1, 6])
+    rng = np.random.default_rng(10)
+    table = model.constant("table", rng.normal(size=(5, 6)).astype(np.float32))
+    y = model.activation("y", [1, 2])
+    gather = (schema.BuiltinOptions.GatherOptions, schema.GatherOptionsT())
+    model.op("GATHER", [table, token], [row], options=gather)
+    model.dense(row, rng.normal(size=(2, 6)), y)
+    return model.save(tmp_path / "small_table.tflite", [token], [y])
+
+
+@pytest.fixture
 def regression(tmp_path: Path) -> Path:
     """y = x @ 16 positive weights, one number: float32 [1, 16] -> [1, 1]."""
     model = _Model()
