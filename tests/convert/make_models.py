@@ -28,7 +28,8 @@ feature = k2.Input((4,))
 noise = tf.random.normal(tf.shape(feature)[:1])[:, None]
 tf_keras.Model(feature, k2.Dense(2)(feature) + noise).save(folder / "random.h5")
 mean = k2.Dense(2, name="mean")(feature)
-tf_keras.Model(feature, {"mean": mean, "drawn": mean + noise}).save(folder / "half_random.h5")
+drawn = k2.Activation("linear", name="drawn")(mean + noise)
+tf_keras.Model(feature, {"mean": mean, "drawn": drawn}).save(folder / "half_random.h5")
 
 text = keras.Sequential([k3.Input((1,), dtype="string", name="text"), k3.StringLookup(vocabulary=["a", "b"])])
 text.save(folder / "text.keras")
