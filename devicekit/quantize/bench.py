@@ -73,6 +73,12 @@ class Bench:
             threads=self.threads,
         )
 
+    def in_words(self, name: str, rule: str, error: Exception) -> Finding:
+        """Returns what stopped the recipe `name`."""
+        is_static = recipes.base_of(name) in recipes.CALIBRATED
+        has_branch = any(op.name == "IF" for op in self.graph.ops)
+        return worded(rule, error, has_branch=is_static and has_branch)
+
     def quantized(
         self, name: str, recipe: recipes.Recipe, variant: recipes.Variant = recipes.AS_IT_SAYS
     ) -> bytes:
@@ -125,7 +131,7 @@ def judged(
         outputs, golden = run(predictor, bench.samples, bench.evaluation_s)
         golden = without_random(golden, graph)
     except (RuntimeError, ValueError) as error:
-        return failed(name, *findings, worded("loads", error))
+        return failed(name, *findings, bench.in_words(name, "loads", error))
     count = len(next(iter(outputs.values())))
     if count < bench.count:
         told.append(f"scored on {count} of {bench.count} samples, what {bench.evaluation_s:g} s allow")

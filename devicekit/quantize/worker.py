@@ -88,7 +88,7 @@ def _made(bench: Bench, name: str, recipe: recipes.Recipe) -> tuple[bytes, tuple
     except MemoryError:
         raise
     except Exception as error:  # litert-quantizer raises whatever its Python meets
-        return failed(name, worded("build", error))
+        return failed(name, bench.in_words(name, "build", error))
     return model, notes
 
 
