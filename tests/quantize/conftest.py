@@ -146,6 +146,30 @@ def small_table(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def constant_right(tmp_path: Path) -> Path:
+    """y = 4 matrices of 18 x 5 behind x by BATCH_MATMUL, columns of very different size: [4, 1, 18]."""
+    model = _Model()
+    x, y = model.activation("x", [4, 1, 18]), model.activation("y", [4, 1, 5])
+    sizes = np.array([0.1, 0.3, 1, 3, 10])
+    kernel = np.random.default_rng(11).normal(size=(4, 18, 5)) * sizes
+    options = (schema.BuiltinOptions.BatchMatMulOptions, schema.BatchMatMulOptionsT())
+    model.op("BATCH_MATMUL", [x, model.constant("kernel", kernel.astype(np.float32))], [y], options=options)
+    return model.save(tmp_path / "constant_right.tflite", [x], [y])
+
+
+@pytest.fixture
+def constant_left(tmp_path: Path) -> Path:
+    """An einsum as the converter writes it: 24 x 8 weights, FULLY_CONNECTED with x [6, 8] -> [24, 6]."""
+    model = _Model()
+    x, y = model.activation("x", [6, 8]), model.activation("y", [24, 6])
+    kernel = np.random.default_rng(12).normal(size=(24, 8)) * np.linspace(0.1, 5, 24)[:, None]
+    options = (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
+    inputs = [model.constant("kernel", kernel.astype(np.float32)), x, -1]
+    model.op("FULLY_CONNECTED", inputs, [y], options=options)
+    return model.save(tmp_path / "constant_left.tflite", [x], [y])
+
+
+@pytest.fixture
 def regression(tmp_path: Path) -> Path:
     """y = x @ 16 positive weights, one number: float32 [1, 16] -> [1, 1]."""
     model = _Model()
