@@ -170,6 +170,22 @@ def constant_left(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def dead_filters(tmp_path: Path) -> Path:
+    """Two outputs of x [1, 4, 4, 8]: "some" [1, 4, 4, 16] by filters of which one in two is 0, biases 0.5;
+    "none" [1, 4, 4, 3] by filters that are all 0, biases -0.25.
+    """
+    model = _Model()
+    x, some, none = (
+        model.activation(name, [1, 4, 4, size]) for name, size in (("x", 8), ("some", 16), ("none", 3))
+    )
+    kernel = np.random.default_rng(13).normal(size=(16, 1, 1, 8))
+    kernel[::2] = 0
+    model.convolution(x, kernel, some, bias=0.5)
+    model.dense(x, np.zeros((3, 8)), none, bias_of_all=-0.25)
+    return model.save(tmp_path / "dead_filters.tflite", [x], [some, none])
+
+
+@pytest.fixture
 def regression(tmp_path: Path) -> Path:
     """y = x @ 16 positive weights, one number: float32 [1, 16] -> [1, 1]."""
     model = _Model()
@@ -294,10 +310,11 @@ class _Model:
         self._graph.tensors[index].buffer = len(self._tree.buffers) - 1
         return index
 
-    def dense(self, source: int, weights: np.ndarray, target: int) -> None:
+    def dense(self, source: int, weights: np.ndarray, target: int, *, bias_of_all: float = 0) -> None:
         kernel = self.constant(f"weights{target}", weights.astype(np.float32))
-        bias = self.constant(f"bias{target}", np.zeros(len(weights), np.float32))
+        bias = self.constant(f"bias{target}", np.full(len(weights), bias_of_all, np.float32))
         options = (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
+        options[1].keepNumDims = len(self._graph.tensors[target].shape) > 2
         self.op("FULLY_CONNECTED", [source, kernel, bias], [target], options=options)
 
     def convolution(self, source: int, kernel: np.ndarray, target: int, *, bias: float) -> None:
