@@ -146,9 +146,9 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
 def _of_random(random: Sequence[str], others: Collection[str]) -> Iterator[str]:
     """Yields what random outputs change; `others` are the outputs that are not."""
     if random:
-        listed = f"output{'s' if len(random) > 1 else ''} {', '.join(random)}"
+        subject = f"outputs {', '.join(random)} are" if len(random) > 1 else f"output {random[0]} is"
         left = "left out of fidelity and verification" if others else "no fidelity, and nothing to verify"
-        yield f"{listed} of random numbers: {left}"
+        yield f"{subject} random: {left}"
 
 
 def _metric(spec: str | None, graph: Graph) -> Metric | None:

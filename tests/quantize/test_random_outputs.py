@@ -25,7 +25,7 @@ def test_an_output_that_depends_on_drawn_numbers_is_found(drawn_noise: Path, dig
 
 def test_a_random_output_is_left_out_and_the_other_counts(drawn_noise: Path, tmp_path: Path) -> None:
     result = build(drawn_noise, RECIPES, data=None, out_dir=tmp_path)
-    assert "output drawn of random numbers: left out of fidelity and verification" in result.data.notes
+    assert "output drawn is random: left out of fidelity and verification" in result.data.notes
     for one in result.candidates:
         assert one.findings == () and one.fidelity and one.fidelity.cosine > 0.999
         assert one.golden
@@ -35,7 +35,7 @@ def test_a_random_output_is_left_out_and_the_other_counts(drawn_noise: Path, tmp
 
 def test_a_model_of_random_outputs_alone_has_no_fidelity(only_noise: Path, tmp_path: Path) -> None:
     result = build(only_noise, RECIPES, data=None, out_dir=tmp_path)
-    assert "output drawn of random numbers: no fidelity, and nothing to verify" in result.data.notes
+    assert "output drawn is random: no fidelity, and nothing to verify" in result.data.notes
     for one in result.candidates:
         assert one.findings == () and one.path and one.golden and one.fidelity is None
         with np.load(one.golden) as golden:
