@@ -67,6 +67,23 @@ def inverse() -> tf.Module:
     return module
 
 
+def branch() -> tf.Module:
+    """Returns a module of two dense layers with a tf.cond between them, which becomes an IF."""
+    rng = np.random.default_rng(0)
+    before, within, behind = (
+        tf.constant(rng.normal(size=size), tf.float32) for size in ((8, 8), (8, 8), (8, 4))
+    )
+
+    def call(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        hidden = tf.nn.relu(x @ before)
+        chosen = tf.cond(tf.reduce_sum(x) > 4, lambda: tf.tanh(hidden @ within), lambda: hidden * 2)
+        return {"y": chosen @ behind}
+
+    module = tf.Module()
+    module.call = tf.function(call, [tf.TensorSpec([1, 8], name="x")])
+    return module
+
+
 def convert(
     model: tf.Module, settle: Callable[[tf.lite.TFLiteConverter], None] = lambda converter: None
 ) -> bytes:
@@ -111,6 +128,7 @@ def main() -> None:
         "lstm": convert(lstm()),
         "flex": convert(inverse(), flex),
         "custom": convert(inverse(), custom),
+        "branch": convert(branch()),
         **{name: convert(model) for name, model in rnns().items()},
     }
     for name, content in models.items():

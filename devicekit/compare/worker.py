@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.child import serve
 from devicekit.errors import DevicekitError
 from devicekit.graph.model import Graph
+from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph
 from devicekit.quantize import fidelity
 from devicekit.quantize.calibration import load_data, rows
@@ -33,6 +34,10 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """
     graphs = {label: read_graph(Path(path)) for label, path in request["models"].items()}
     first, other = graphs
+    random = {name for graph in graphs.values() for name in random_outputs(graph)}
+    if random.issuperset(graphs[first].output_tensors):
+        yield {"refused": f"the outputs are random numbers: {', '.join(sorted(random))}"}
+        return
     try:
         data = load_data(request["data"], graphs[first], random_count=RANDOM_COUNT)
     except DevicekitError as error:
@@ -53,7 +58,7 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             return
         count = len(next(iter(outputs[label].values())))
     yield {"running": None}
-    reference = {name: values[:count] for name, values in outputs[first].items()}
+    reference = {name: values[:count] for name, values in outputs[first].items() if name not in random}
     scores = (
         NO_SCORES
         if data.is_random
@@ -62,7 +67,7 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {
         "fidelity": asdict(fidelity.compare(reference, outputs[other], scores)),
         "inputs": f"{count} samples of {data.source}" if not data.is_random else f"{count} {data.source}",
-        "notes": _notes(reference),
+        "notes": [*_notes(reference), *(f"output {name} is random: not compared" for name in sorted(random))],
     }
 
 

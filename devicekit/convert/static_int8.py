@@ -10,6 +10,7 @@ from typing import Any
 
 from devicekit.child import serve
 from devicekit.errors import ConvertError
+from devicekit.quantize.spans import widened
 
 # Inputs of the kernel (tensorflow/lite/kernels/lstm_shared.h): the state that holds the last output.
 OUTPUT_STATE = 18
@@ -52,7 +53,20 @@ def _calibrated(float_path: Path, samples_path: Path) -> bytes:
         {name: values[i] for name, values in arrays.items()} for i in range(len(next(iter(arrays.values()))))
     ]
     calibrator = Calibrator(add_intermediate_tensors(float_path.read_bytes()))
-    return bytes(calibrator.calibrate(lambda: iter(rows)))
+    return with_wide_ranges(bytes(calibrator.calibrate(lambda: iter(rows))))
+
+
+def with_wide_ranges(calibrated: bytes) -> bytes:
+    """Returns the calibrated model without ranges too narrow to compute with (quantize.spans)."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(calibrated))
+    for tensor in (tensor for graph in tree.subgraphs for tensor in graph.tensors):
+        limits = tensor.quantization
+        if limits is not None and limits.min is not None and len(limits.min) == 1:
+            low, high = widened(float(limits.min[0]), float(limits.max[0]))
+            limits.min, limits.max = [low], [high]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
 def _quantized(calibrated: bytes, border: str) -> bytes:

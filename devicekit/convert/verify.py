@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import ConvertError
+from devicekit.graph.model import Graph
+from devicekit.graph.randomness import random_ops, random_outputs
 
 if TYPE_CHECKING:
     from devicekit.convert.outside import Apart
@@ -19,15 +21,14 @@ MAX_CHANNEL_DIFFERENCE = 1e-2
 CHANNEL_FLOOR = 1e-3
 SAMPLES = 4
 SEED = 0
-_RANDOM_OPS = frozenset({"RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "MULTINOMIAL"})
 
 
 @dataclass(frozen=True)
 class Verified:
     """The reference: arrays "in/NAME" (the .tflite's inputs) and "out/NAME" with a leading axis of samples.
 
-    `max_difference` is max|tflite - keras| / max|keras|, the worst of the outputs; None where random ops make
-    the comparison void. Integers, booleans and strings are equal.
+    `max_difference` is max|tflite - keras| / max|keras|, the worst of the outputs that are not random; None
+    where all are. Integers, booleans and strings are equal.
     """
 
     reference: Mapping[str, Any]
@@ -61,10 +62,12 @@ def verify(
     actual = _run_tflite(path, tflite, inputs, apart)
     notes = _check_finite(path, expected, actual)
     reference = _reference(inputs, expected)
-    random_ops = sorted({op.name for subgraph in graph.subgraphs for op in subgraph.ops} & _RANDOM_OPS)
-    if random_ops:
-        note = f"outputs are random ({', '.join(random_ops)}): not compared with Keras"
-        return Verified(reference, None, (*notes, note))
+    random = _random_outputs(graph, expected, apart)
+    if random:
+        notes = (*notes, _note_of_random(graph, random, expected))
+    expected = {name: values for name, values in expected.items() if name not in random}
+    if not expected:
+        return Verified(reference, None, notes)
     difference, found = _compared(expected, actual)
     if found and apart.ends_outside:
         # Scores that are all but equal come out in another order: what goes into the part decides.
@@ -76,6 +79,20 @@ def verify(
             str(path), found=found, remedy="report this model: the converter changed what it computes"
         )
     return Verified(reference, difference, (*notes, *constant_outputs(expected)))
+
+
+def _random_outputs(graph: Graph, expected: Mapping[str, Any], apart: "Apart") -> tuple[str, ...]:
+    """Returns the outputs of the given model that are random: all, where a part outside may mix them."""
+    random = random_outputs(graph)
+    if random and apart.ends_outside:
+        return tuple(expected)
+    return tuple(name for name in expected if name in random)
+
+
+def _note_of_random(graph: Graph, random: Sequence[str], expected: Mapping[str, Any]) -> str:
+    ops = ", ".join(random_ops(graph))
+    which = "outputs are random" if len(random) == len(expected) else f"random: output {', '.join(random)}"
+    return f"{which} ({ops}): not compared with Keras"
 
 
 def _compared(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[float, str]:

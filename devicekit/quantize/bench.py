@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.check.finding import Finding
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph
+from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph_bytes
 from devicekit.quantize import fidelity, proof, recipes
 from devicekit.quantize.build import ORIGINAL, Built
@@ -31,6 +32,8 @@ Row = Mapping[str, "NDArray[Any]"]
 class Bench:
     """What all recipes share: the float model, the data, and what the float model makes of it.
 
+    `reference` holds its outputs but the random ones, which differ from run to run: maybe none at all.
+    `is_finite` says whether all were finite, those too.
     `wanted` are the thresholds that a candidate should meet, None where there are none. `dense_version` is
     the highest version of FULLY_CONNECTED that the runtime knows, None for any. `timeout_s` is what the
     parent waits for one step.
@@ -42,6 +45,7 @@ class Bench:
     samples: Sequence[Row]
     predictor: Predictor
     reference: Mapping[str, "NDArray[Any]"]
+    is_finite: bool
     scores: Scores
     metric: Metric | None
     out_dir: Path
@@ -54,7 +58,7 @@ class Bench:
 
     @property
     def count(self) -> int:
-        return len(next(iter(self.reference.values())))
+        return len(self.samples)
 
     @cached_property
     def calibration_rows(self) -> list[dict[str, "NDArray[Any]"]]:
@@ -69,6 +73,12 @@ class Bench:
             threads=self.threads,
         )
 
+    def in_words(self, name: str, rule: str, error: Exception) -> Finding:
+        """Returns what stopped the recipe `name`."""
+        is_static = recipes.base_of(name) in recipes.CALIBRATED
+        has_branch = any(op.name == "IF" for op in self.graph.ops)
+        return worded(rule, error, has_branch=is_static and has_branch)
+
     def quantized(
         self, name: str, recipe: recipes.Recipe, variant: recipes.Variant = recipes.AS_IT_SAYS
     ) -> bytes:
@@ -82,6 +92,10 @@ class Bench:
         """Returns the fidelity on the first `count` samples. Raises RuntimeError or ValueError."""
         predictor = Predictor(with_signature(model), threads=self.threads)
         outputs = stacked([predictor.predict(sample) for sample in self.samples[:count]])
+        return self.score(outputs, count)
+
+    def score(self, outputs: Mapping[str, "NDArray[Any]"], count: int) -> fidelity.Fidelity:
+        """Returns the fidelity of `outputs` on the first `count` samples."""
         reference = {key: values[:count] for key, values in self.reference.items()}
         return fidelity.compare(reference, outputs, self.scores.first(count))
 
@@ -103,6 +117,9 @@ def judged(
     except Exception as error:
         return failed(name, worded("build", error))
     base = recipes.base_of(name)
+    narrow = list(proof.narrow(graph))
+    if narrow:  # running it may end this process
+        return failed(name, *narrow)
     findings = list(proof.unquantized(base, graph, keep_float=keep_float))
     told = list(notes)
     if not findings:
@@ -112,16 +129,16 @@ def judged(
     try:
         predictor = Predictor(with_signature(model), threads=bench.threads)
         outputs, golden = run(predictor, bench.samples, bench.evaluation_s)
+        golden = without_random(golden, graph)
     except (RuntimeError, ValueError) as error:
-        return failed(name, *findings, worded("loads", error))
+        return failed(name, *findings, bench.in_words(name, "loads", error))
     count = len(next(iter(outputs.values())))
     if count < bench.count:
         told.append(f"scored on {count} of {bench.count} samples, what {bench.evaluation_s:g} s allow")
-    if not fidelity.all_finite(outputs) and fidelity.all_finite(bench.reference):
+    if not fidelity.all_finite(outputs) and bench.is_finite:
         findings.append(_not_finite(base, bench.data))
-    reference = {key: values[:count] for key, values in bench.reference.items()}
-    score = fidelity.compare(reference, outputs, bench.scores.first(count))
-    if bench.metric is not None:
+    score = bench.score(outputs, count) if bench.reference else None
+    if bench.metric is not None and score is not None:
         score, findings = _scored(bench, predictor, score, findings=findings)
     return _file(bench.out_dir, name, model, golden=golden, score=score, findings=findings, notes=told)
 
@@ -131,6 +148,7 @@ def original(bench: Bench) -> Built:
     dtypes = {tensor.dtype for tensor in bench.graph.main.tensors if tensor.is_constant and tensor.scale}
     what = " and ".join(sorted(dtypes)) or "float16"
     _, golden = run(bench.predictor, bench.samples[:1], bench.evaluation_s)
+    golden = without_random(golden, bench.graph)
     note = f"quantized already ({what}): taken as it is, nothing to compare with"
     model = Path(bench.graph.path).read_bytes()
     return _file(bench.out_dir, ORIGINAL, model, golden=golden, score=None, findings=[], notes=[note])
@@ -155,6 +173,12 @@ def run(
         if time.monotonic() > deadline:
             break
     return stacked(outputs), golden
+
+
+def without_random(golden: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
+    """Returns the golden arrays without outputs that no other run gives."""
+    random = {f"out/{name}" for name in random_outputs(graph)}
+    return {name: values for name, values in golden.items() if name not in random}
 
 
 def _scored(

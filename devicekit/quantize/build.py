@@ -147,6 +147,7 @@ class _Run:
         self.built: list[Built] = []
         self.data: DataSummary | None = None
         self._current: str | None = None
+        self._is_running = False
         self._reading: str | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -156,8 +157,10 @@ class _Run:
             summary = event["data"]
             self.data = DataSummary(**{**summary, "notes": tuple(summary["notes"])})
         elif "started" in event:
-            self._current = event["started"]
+            self._current, self._is_running = event["started"], False
             self._report(event["started"])
+        elif "running" in event:
+            self._is_running = True
         elif "built" in event:
             self._finish(built_from_json(event["built"]))
 
@@ -167,8 +170,9 @@ class _Run:
             return
         if self._current is None:
             raise self._culprit(failure, float_path) from failure
-        detail = {"crashed": f"building it {failure.detail}", "timed out": f"timed out: {failure.detail}"}
-        finding = Finding("build", detail.get(failure.reason, failure.detail), "choose another recipe")
+        rule, doing = ("loads", "running it") if self._is_running else ("build", "building it")
+        detail = {"crashed": f"{doing} {failure.detail}", "timed out": f"timed out: {failure.detail}"}
+        finding = Finding(rule, detail.get(failure.reason, failure.detail), "choose another recipe")
         self._finish(Built(self._current, None, None, None, None, findings=(finding,)))
 
     def _culprit(self, failure: ChildFailed, float_path: Path) -> DevicekitError:

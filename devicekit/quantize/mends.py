@@ -1,10 +1,11 @@
 """What litert-quantizer 0.11 writes that a runtime refuses or misreads, put right in the file.
 
-Found on unrolled RNNs and dense layers, November 2026.
+Found on unrolled RNNs, dense layers and pruned filters, November 2026.
 """
 
 from typing import Any
 
+from devicekit.quantize.dead_filters import with_live_biases
 from devicekit.quantize.signatures import with_signature_outputs
 
 # Ops whose kernels hand values on as they are: all outputs have the dtype and scale of the input.
@@ -18,7 +19,7 @@ def mend(quantized: bytes, float_model: bytes) -> bytes:
     """Returns the quantized model as runtimes take it: outputs, unread outputs and op versions agree."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    quantized = with_signature_outputs(quantized, float_model)
+    quantized = with_live_biases(with_signature_outputs(quantized, float_model), float_model)
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     mended = [_mend_op(tree, graph, op) for graph in tree.subgraphs for op in graph.operators]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree)) if any(mended) else quantized

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 from devicekit.check.finding import Finding
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
+from devicekit.quantize.holes import MIN_TABLE_ELEMENTS
 from devicekit.quantize.recipes import scope_of
+from devicekit.quantize.spans import is_too_narrow
 
 # Ops that carry weights -> the inputs that hold them; their other constants are biases, which int8 keeps
 # int32, the rest float. Source: the operand order of LiteRT's kernels (tensorflow/lite/kernels/*.cc).
 WEIGHTS: dict[str, tuple[int, ...]] = {
     "CONV_2D": (1,),
     "DEPTHWISE_CONV_2D": (1,),
-    "FULLY_CONNECTED": (1,),
+    "FULLY_CONNECTED": (0, 1),  # 0: the kernel of an einsum, which the converter multiplies from the left
     "TRANSPOSE_CONV": (1,),
     "CONV_3D": (1,),
     "CONV_3D_TRANSPOSE": (1,),
@@ -26,8 +28,13 @@ WEIGHTS: dict[str, tuple[int, ...]] = {
     "BIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 9), *range(18, 26)),
     "LSTM": tuple(range(1, 9)),
 }
-# Weights below this many elements say nothing: every quantizer may leave them.
+# Float weights below this many elements say nothing: every quantizer may leave them, and holes.py smaller
+# tables, which weigh less than what describes their quantization.
 SMALL = 16
+SMALL_TABLE = MIN_TABLE_ELEMENTS
+# Constants of ops that carry no weights (the window of a spectrogram, a scaling) are taken for weights from
+# this many elements on: the longest FFT of audio models has 4096, what is larger is worth quantizing.
+LARGE = 4096
 # Float constants below this share of all weights are not worth a note.
 NEGLIGIBLE = 0.01
 
@@ -57,6 +64,17 @@ class _Weight:
     def elements(self) -> int:
         return self.tensor.element_count
 
+    @property
+    def counts(self) -> bool:
+        """Returns whether it is worth a word: all that is quantized, and what is float but for small ones."""
+        small = SMALL_TABLE if self.op.name == "GATHER" else SMALL
+        return self.elements >= small or self.tensor.dtype != "float32"
+
+    @property
+    def decides(self) -> bool:
+        """Returns whether the file is no quantized one without it."""
+        return self.op.name in WEIGHTS or self.elements > LARGE
+
 
 def is_plain_float(graph: Graph) -> bool:
     """Returns whether nothing in the file is quantized or in half precision yet."""
@@ -76,7 +94,7 @@ def unquantized(recipe: str, graph: Graph, *, keep_float: frozenset[str] = froze
     if recipe not in _WEIGHT_DTYPES:
         return
     wanted = _WEIGHT_DTYPES[recipe]
-    weights = list(_weights(graph, keep_float))
+    weights = [weight for weight in _weights(graph, keep_float) if weight.decides]
     floating = [weight for weight in weights if weight.tensor.dtype not in wanted]
     if recipe in _ACTIVATIONS:
         in_float = [weight for weight in floating if weight.op.name in WEIGHTS]
@@ -96,12 +114,33 @@ def unquantized(recipe: str, graph: Graph, *, keep_float: frozenset[str] = froze
                 "use float32, or a recipe that can",
                 op=floating[0].op.label,
             )
-        elif recipe == "weight_int4" and all(weight.tensor.dtype != "int4" for weight in weights):
-            yield Finding(
-                "quantized",
-                f"no weight became int4: {_ops(weight.op for weight in weights)}",
-                "use weight_int8",
-            )
+        elif recipe == "weight_int4":
+            yield from _without_int4([weight for weight in weights if weight.elements >= SMALL])
+
+
+def _without_int4(weights: list[_Weight]) -> Iterator[Finding]:
+    if all(weight.tensor.dtype != "int4" for weight in weights):
+        detail = f"no weight became int4: {_ops(weight.op for weight in weights)}"
+        yield Finding("quantized", detail, "use weight_int8")
+
+
+def narrow(graph: Graph) -> Iterator[Finding]:
+    """Yields a finding where activations have so small a scale that a kernel may break on it."""
+    found = [
+        (op, tensor)
+        for subgraph in graph.subgraphs
+        for op in subgraph.ops
+        for tensor in _tensors(subgraph, op.outputs)
+        if not tensor.is_constant and is_too_narrow(tensor)
+    ]
+    for op, tensor in found[:1]:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield Finding(
+            "scale",
+            f"the output of {op.label}{more} has a scale too small to compute with: {tensor.scale[0]:.1e}",
+            "give samples that reach it with --data, or use dynamic_int8",
+            op=op.label,
+        )
 
 
 def float_parts(recipe: str, graph: Graph, *, keep_float: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -176,7 +215,7 @@ def _weights(graph: Graph, but: frozenset[str] = frozenset()) -> Iterator[_Weigh
                     continue
                 weight = _Weight(op, subgraph.tensors[dequantized.get(index, index)])
                 is_number = weight.tensor.dtype.startswith(("float", "int4", "int8"))
-                if weight.tensor.is_constant and is_number and weight.elements >= SMALL:
+                if weight.tensor.is_constant and is_number and weight.counts:
                     yield weight
 
 

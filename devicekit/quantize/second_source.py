@@ -20,7 +20,7 @@ from devicekit.quantize.build import Built
 NOTE = "quantized by TensorFlow's quantizer: litert-quantizer leaves the LSTM in float"
 # Its calibration crashes in a loop (TensorFlow 2.14 to 2.21, SIGSEGV; measured, November 2026).
 _LOOPS = ("WHILE", "IF", "CALL_ONCE")
-_OURS = ("build", "quantized", "loads")
+_OURS = ("build", "quantized", "loads", "scale")
 
 
 def is_needed(built: Built, graph: Graph) -> bool:
@@ -37,7 +37,7 @@ def build(bench: Bench, built: Built) -> Built:
     try:
         if not made.exists():
             _make(bench)
-        better = judged(bench, built.recipe, made.read_bytes(), notes=(NOTE,))
+        better = judged(bench, built.recipe, made.read_bytes(), notes=(_note(built, bench.graph),))
     except ChildFailed as failure:
         return _with_reason(built, failure.detail)
     except DevicekitError as error:
@@ -45,6 +45,12 @@ def build(bench: Bench, built: Built) -> Built:
     if better.findings and not _is_int8(better):
         return _with_reason(built, "; ".join(finding.detail for finding in better.findings))
     return better
+
+
+def _note(built: Built, graph: Graph) -> str:
+    if any("LSTM" in op.name for op in graph.ops):
+        return NOTE
+    return f"quantized by TensorFlow's quantizer: litert-quantizer's file fails ({built.findings[0].detail})"
 
 
 def _made(bench: Bench, recipe: str) -> Path:

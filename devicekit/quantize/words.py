@@ -31,21 +31,32 @@ _WORDED = (
         "it needs TensorFlow ops (Flex), which no LiteRT package carries",
         "replace the layer behind them by built-in ones",
     ),
-    (
-        r"Node number (\d+) \((\w+)\) failed to (prepare|invoke)",
-        r"\2 (op \1) failed to \3",
-        "choose another recipe",
-    ),
+)
+# What says too little to stand where the model itself explains it.
+_VAGUE = (
+    r"Node number (\d+) \((\w+)\) failed to (prepare|invoke)",
+    r"\2 (op \1) failed to \3",
+    "choose another recipe",
+)
+# litert-quantizer leaves the subgraphs of an IF in float, and quantizes what goes into them.
+_BRANCH = (
+    "a branch (IF) cannot be quantized statically",
+    "use dynamic_int8, or compute both branches and choose with tf.where",
 )
 
 
-def worded(rule: str, error: Exception) -> Finding:
-    """Returns the error of a library as a finding in few words."""
+def worded(rule: str, error: Exception, *, has_branch: bool = False) -> Finding:
+    """Returns the error of a library as a finding in few words.
+
+    `has_branch` says that a model with an IF was quantized statically, which explains what nothing else does.
+    """
     text = " ".join(str(error).split())
-    for pattern, detail, remedy in _WORDED:
+    for pattern, detail, remedy in (*_WORDED, *(() if has_branch else (_VAGUE,))):
         match = re.search(pattern, text)
         if match:
             return Finding(rule, match.expand(detail), remedy)
+    if has_branch:
+        return Finding(rule, *_BRANCH)
     if not isinstance(error, RuntimeError | ValueError):
         text = f"{type(error).__name__}: {text}"  # a bare KeyError says nothing without its name
     short = text if len(text) <= 120 else text[:117] + "…"

@@ -1,7 +1,7 @@
 """The child that builds recipes: one process for all, so libraries load and the float model runs once."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from devicekit.child import serve
 from devicekit.errors import LoadError
 from devicekit.graph.model import Graph
+from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph, read_graph_bytes
 from devicekit.plugins import resolve
 from devicekit.quantize import fidelity, mixed, proof, recipes, second_source
@@ -24,7 +25,7 @@ from devicekit.quantize.words import worded
 
 
 def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields {"data": …}, then {"started": recipe} and {"built": Built} for each recipe.
+    """Yields {"data": …}, then {"started": recipe}, {"running": recipe} and {"built": Built} for each recipe.
 
     A recipe may be followed by one with ops kept in float, and be "built" once more, with more notes.
     {"reading": file} before it runs the user's data or code, {"reading": None} behind.
@@ -52,7 +53,9 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[str, Any]]:
     yield {"started": name}
     start = time.monotonic()
-    built = _build(bench, name, recipe)
+    made = _made(bench, name, recipe)
+    yield {"running": name}
+    built = made if isinstance(made, Built) else judged(bench, name, made[0], notes=made[1])
     if name in recipes.STATIC_INT8 and second_source.is_needed(built, bench.graph):
         built = second_source.build(bench, built)
         yield {"built": _to_json(replace(built, seconds=time.monotonic() - start))}
@@ -68,25 +71,25 @@ def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[st
             yield {"built": _to_json(replace(better, seconds=time.monotonic() - start))}
 
 
-def _build(bench: Bench, name: str, recipe: recipes.Recipe) -> Built:
-    """Returns what one recipe gives; whatever goes wrong in it becomes a finding."""
+def _made(bench: Bench, name: str, recipe: recipes.Recipe) -> tuple[bytes, tuple[str, ...]] | Built:
+    """Returns the file that one recipe gives, with notes; whatever goes wrong in it becomes a finding."""
     if name == "float32":
-        return judged(bench, name, Path(bench.graph.path).read_bytes())
-    notes = []
+        return Path(bench.graph.path).read_bytes(), ()
+    notes: tuple[str, ...] = ()
     try:
         model = bench.quantized(name, recipe)
         version = _dense_version(model, bench.graph.path)
         if bench.dense_version is not None and version > bench.dense_version:
             model = bench.quantized(name, recipe, recipes.Variant(per_tensor_dense=True))
-            notes.append(
+            notes = (
                 "dense weights have one scale each: with one per channel they need FULLY_CONNECTED "
-                f"version {version}, the profile's runtime knows {bench.dense_version}"
+                f"version {version}, the profile's runtime knows {bench.dense_version}",
             )
     except MemoryError:
         raise
     except Exception as error:  # litert-quantizer raises whatever its Python meets
-        return failed(name, worded("build", error))
-    return judged(bench, name, model, notes=notes)
+        return failed(name, bench.in_words(name, "build", error))
+    return model, notes
 
 
 def _dense_version(model: bytes, path: Path) -> int:
@@ -109,12 +112,15 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
             path.name, found=f"LiteRT cannot run it: {finding.detail}", remedy=finding.remedy
         ) from error
     count = len(next(iter(reference.values())))
+    is_finite = fidelity.all_finite(reference)
+    random = [name for name in random_outputs(graph) if name in reference]
+    reference = {name: values for name, values in reference.items() if name not in random}
     # On noise the best class is a matter of chance.
     scores = NO_SCORES if data.is_random else find_scores(reference, data.labels, source=data.source)
-    notes = [*data.notes, *mismatches(data.calibration, data.evaluation)]
+    notes = [*data.notes, *mismatches(data.calibration, data.evaluation), *_of_random(random, reference)]
     if count < len(samples):
         notes.append(f"scored on {count} of {len(samples)} samples, what {evaluation_s:g} s allow")
-    if not fidelity.all_finite(reference):
+    if not is_finite:
         notes.append("the float model's own outputs are not finite on these inputs: fidelity says nothing")
     if data.labels is not None and scores.labelled is None:
         notes.append("labels unused: no output holds one score per class")
@@ -125,6 +131,7 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         samples=samples[:count],
         predictor=predictor,
         reference=reference,
+        is_finite=is_finite,
         scores=scores.first(count),
         metric=metric,
         out_dir=Path(request["out_dir"]),
@@ -134,6 +141,14 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         wanted=None if request["wanted"] is None else fidelity.Thresholds(**request["wanted"]),
         dense_version=request["dense_version"],
     )
+
+
+def _of_random(random: Sequence[str], others: Collection[str]) -> Iterator[str]:
+    """Yields what random outputs change; `others` are the outputs that are not."""
+    if random:
+        subject = f"outputs {', '.join(random)} are" if len(random) > 1 else f"output {random[0]} is"
+        left = "left out of fidelity and verification" if others else "no fidelity, and nothing to verify"
+        yield f"{subject} random: {left}"
 
 
 def _metric(spec: str | None, graph: Graph) -> Metric | None:

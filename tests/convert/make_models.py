@@ -27,6 +27,9 @@ tf_keras.Sequential([k2.Input((8, 8, 3)), half, k2.Flatten()]).save(folder / "ha
 feature = k2.Input((4,))
 noise = tf.random.normal(tf.shape(feature)[:1])[:, None]
 tf_keras.Model(feature, k2.Dense(2)(feature) + noise).save(folder / "random.h5")
+mean = k2.Dense(2, name="mean")(feature)
+drawn = k2.Activation("linear", name="drawn")(mean + noise)
+tf_keras.Model(feature, {"mean": mean, "drawn": drawn}).save(folder / "half_random.h5")
 
 text = keras.Sequential([k3.Input((1,), dtype="string", name="text"), k3.StringLookup(vocabulary=["a", "b"])])
 text.save(folder / "text.keras")

@@ -192,6 +192,13 @@ def test_random_outputs_are_noted_and_not_compared(made: Path) -> None:
 
 
 @pytest.mark.slow
+def test_outputs_beside_random_ones_are_compared(made: Path) -> None:
+    source = convert_source(made / "half_random.h5")
+    assert source.max_difference is not None and source.max_difference < 1e-5
+    assert source.notes == ("random: output drawn (RANDOM_STANDARD_NORMAL): not compared with Keras",)
+
+
+@pytest.mark.slow
 def test_a_trained_model_that_nobody_here_made(basic_pitch: Path) -> None:
     source = convert_source(basic_pitch / "savedmodel")
     assert (source.kind, source.parameters) == ("SavedModel", 16864)

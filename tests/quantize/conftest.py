@@ -121,12 +121,128 @@ def scaled_dense(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def windowed(tmp_path: Path) -> Path:
+    """y = (x * a window of 128 floats) @ 4 x 16 weights; float32 [8, 16] -> [8, 4]."""
+    model = _Model()
+    x, framed, y = (model.activation(name, [8, size]) for name, size in (("x", 16), ("framed", 16), ("y", 4)))
+    window = model.constant("window", np.hanning(128).astype(np.float32).reshape(8, 16))
+    model.op("MUL", [x, window], [framed], options=(schema.BuiltinOptions.MulOptions, schema.MulOptionsT()))
+    model.dense(framed, np.random.default_rng(9).normal(size=(4, 16)), y)
+    return model.save(tmp_path / "windowed.tflite", [x], [y])
+
+
+@pytest.fixture
+def small_table(tmp_path: Path) -> Path:
+    """int32 token [1] below 5 -> a row of 5 x 6 floats -> 2 x 6 weights: float32 [1, 2]."""
+    model = _Model()
+    token, row = model.activation("token", [1], np.int32), model.activation("row", [1, 6])
+    rng = np.random.default_rng(10)
+    table = model.constant("table", rng.normal(size=(5, 6)).astype(np.float32))
+    y = model.activation("y", [1, 2])
+    gather = (schema.BuiltinOptions.GatherOptions, schema.GatherOptionsT())
+    model.op("GATHER", [table, token], [row], options=gather)
+    model.dense(row, rng.normal(size=(2, 6)), y)
+    return model.save(tmp_path / "small_table.tflite", [token], [y])
+
+
+@pytest.fixture
+def constant_right(tmp_path: Path) -> Path:
+    """y = 4 matrices of 18 x 5 behind x by BATCH_MATMUL, columns of very different size: [4, 1, 18]."""
+    model = _Model()
+    x, y = model.activation("x", [4, 1, 18]), model.activation("y", [4, 1, 5])
+    sizes = np.array([0.1, 0.3, 1, 3, 10])
+    kernel = np.random.default_rng(11).normal(size=(4, 18, 5)) * sizes
+    options = (schema.BuiltinOptions.BatchMatMulOptions, schema.BatchMatMulOptionsT())
+    model.op("BATCH_MATMUL", [x, model.constant("kernel", kernel.astype(np.float32))], [y], options=options)
+    return model.save(tmp_path / "constant_right.tflite", [x], [y])
+
+
+@pytest.fixture
+def constant_left(tmp_path: Path) -> Path:
+    """An einsum as the converter writes it: 24 x 8 weights, FULLY_CONNECTED with x [6, 8] -> [24, 6]."""
+    model = _Model()
+    x, y = model.activation("x", [6, 8]), model.activation("y", [24, 6])
+    kernel = np.random.default_rng(12).normal(size=(24, 8)) * np.linspace(0.1, 5, 24)[:, None]
+    options = (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
+    inputs = [model.constant("kernel", kernel.astype(np.float32)), x, -1]
+    model.op("FULLY_CONNECTED", inputs, [y], options=options)
+    return model.save(tmp_path / "constant_left.tflite", [x], [y])
+
+
+@pytest.fixture
+def dead_filters(tmp_path: Path) -> Path:
+    """Two outputs of x [1, 4, 4, 8]: "some" [1, 4, 4, 16] by filters of which one in two is 0, biases 0.5;
+    "none" [1, 4, 4, 3] by filters that are all 0, biases -0.25.
+    """
+    model = _Model()
+    x, some, none = (
+        model.activation(name, [1, 4, 4, size]) for name, size in (("x", 8), ("some", 16), ("none", 3))
+    )
+    kernel = np.random.default_rng(13).normal(size=(16, 1, 1, 8))
+    kernel[::2] = 0
+    model.convolution(x, kernel, some, bias=0.5)
+    model.dense(x, np.zeros((3, 8)), none, bias_of_all=-0.25)
+    return model.save(tmp_path / "dead_filters.tflite", [x], [some, none])
+
+
+@pytest.fixture
 def regression(tmp_path: Path) -> Path:
     """y = x @ 16 positive weights, one number: float32 [1, 16] -> [1, 1]."""
     model = _Model()
     x, y = model.activation("x", [1, 16]), model.activation("y", [1, 1])
     model.dense(x, np.random.default_rng(6).uniform(0.5, 1, size=(1, 16)), y)
     return model.save(tmp_path / "regression.tflite", [x], [y])
+
+
+@pytest.fixture
+def dead_relu(tmp_path: Path) -> Path:
+    """y = 4 convolutions of relu(16 convolutions of x - 1000) + 1: the inner tensor is always 0.
+
+    float32 [1, 4, 4, 8] -> [1, 4, 4, 4]; called "dead".
+    """
+    model = _Model()
+    x, dead, y = (
+        model.activation(name, [1, 4, 4, size]) for name, size in (("x", 8), ("dead", 16), ("y", 4))
+    )
+    rng = np.random.default_rng(0)
+    model.convolution(x, rng.normal(size=(16, 1, 1, 8)), dead, bias=-1000)
+    model.convolution(dead, rng.normal(size=(4, 1, 1, 16)), y, bias=1)
+    return model.save(tmp_path / "dead_relu.tflite", [x], [y])
+
+
+@pytest.fixture
+def class_token(tmp_path: Path) -> Path:
+    """A ViT's first ops: patches by a convolution, flattened, a constant token put in front.
+
+    float32 [1, 4, 4, 8] -> [1, 17, 16].
+    """
+    model = _Model()
+    rng = np.random.default_rng(7)
+    x, patches = model.activation("x", [1, 4, 4, 8]), model.activation("patches", [1, 4, 4, 16])
+    rows, y = model.activation("rows", [1, 16, 16]), model.activation("y", [1, 17, 16])
+    token = model.constant("token", rng.normal(size=(1, 1, 16)).astype(np.float32))
+    shape = model.constant("shape", np.array([1, 16, 16], np.int32))
+    model.convolution(x, rng.normal(size=(16, 1, 1, 8)), patches, bias=0)
+    model.op("RESHAPE", [patches, shape], [rows])
+    options = schema.ConcatenationOptionsT()
+    options.axis = 1
+    joined = (schema.BuiltinOptions.ConcatenationOptions, options)
+    model.op("CONCATENATION", [token, rows], [y], options=joined)
+    return model.save(tmp_path / "class_token.tflite", [x], [y])
+
+
+@pytest.fixture
+def drawn_noise(tmp_path: Path) -> Path:
+    """Two outputs [1, 16]: "mean" = x @ weights, and "drawn" = that with normal noise on it."""
+    model, x, mean, drawn = _noisy()
+    return model.save(tmp_path / "drawn_noise.tflite", [x], [mean, drawn])
+
+
+@pytest.fixture
+def only_noise(tmp_path: Path) -> Path:
+    """As drawn_noise, with the output "drawn" alone."""
+    model, x, _, drawn = _noisy()
+    return model.save(tmp_path / "only_noise.tflite", [x], [drawn])
 
 
 @pytest.fixture
@@ -194,18 +310,33 @@ class _Model:
         self._graph.tensors[index].buffer = len(self._tree.buffers) - 1
         return index
 
-    def dense(self, source: int, weights: np.ndarray, target: int) -> None:
+    def dense(self, source: int, weights: np.ndarray, target: int, *, bias_of_all: float = 0) -> None:
         kernel = self.constant(f"weights{target}", weights.astype(np.float32))
-        bias = self.constant(f"bias{target}", np.zeros(len(weights), np.float32))
+        bias = self.constant(f"bias{target}", np.full(len(weights), bias_of_all, np.float32))
         options = (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
+        options[1].keepNumDims = len(self._graph.tensors[target].shape) > 2
         self.op("FULLY_CONNECTED", [source, kernel, bias], [target], options=options)
+
+    def convolution(self, source: int, kernel: np.ndarray, target: int, *, bias: float) -> None:
+        """Adds CONV_2D with RELU; `kernel` is [out, height, width, in]."""
+        options = schema.Conv2DOptionsT()
+        options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+        options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        weights = self.constant(f"weights{target}", kernel.astype(np.float32))
+        added = self.constant(f"bias{target}", np.full(len(kernel), bias, np.float32))
+        self.op(
+            "CONV_2D",
+            [source, weights, added],
+            [target],
+            options=(schema.BuiltinOptions.Conv2DOptions, options),
+        )
 
     def op(
         self, name: str, inputs: list[int], outputs: list[int], *, options: tuple[int, Any] = (0, None)
     ) -> None:
         builtin = getattr(schema.BuiltinOperator, name)
         code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, builtin, 1
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 1
         self._tree.operatorCodes.append(code)
         op = schema.OperatorT()
         op.opcodeIndex, op.inputs, op.outputs = len(self._tree.operatorCodes) - 1, inputs, outputs
@@ -229,6 +360,18 @@ class _Model:
             entry.name, entry.tensorIndex = self._graph.tensors[index].name, index
             entries.append(entry)
         return entries
+
+
+def _noisy() -> tuple[_Model, int, int, int]:
+    model = _Model()
+    x, mean, noise, drawn = (model.activation(name, [1, 16]) for name in ("x", "mean", "noise", "drawn"))
+    model.dense(x, np.random.default_rng(8).normal(size=(16, 16)), mean)
+    shape = model.constant("shape", np.array([1, 16], np.int32))
+    random = (schema.BuiltinOptions.RandomOptions, schema.RandomOptionsT())
+    model.op("RANDOM_STANDARD_NORMAL", [shape], [noise], options=random)
+    adding = (schema.BuiltinOptions.AddOptions, schema.AddOptionsT())
+    model.op("ADD", [mean, noise], [drawn], options=adding)
+    return model, x, mean, drawn
 
 
 def _reducer() -> tuple[int, Any]:

@@ -209,6 +209,32 @@ def hits(predict):
         assert one.fidelity and one.fidelity.task_metric and one.fidelity.task_metric >= 48
 
 
+@pytest.mark.parametrize(
+    ("model", "recipes"),
+    [
+        ("constant_right", ["int8", "int8_float_io", "int16x8"]),
+        ("constant_left", ["int8", "int8_float_io"]),  # no kernel multiplies 16 bits by 16
+    ],
+)
+def test_weights_get_one_scale_where_kernels_read_one(
+    model: str, recipes: list[str], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    for one in build(request.getfixturevalue(model), recipes, data=None, out_dir=tmp_path).candidates:
+        assert one.findings == () and one.fidelity and one.fidelity.cosine > 0.999
+
+
+def test_a_constant_from_the_left_stays_float_where_no_kernel_takes_it(
+    constant_left: Path, tmp_path: Path
+) -> None:
+    """LiteRT said "FULLY_CONNECTED (op 0) failed to prepare"."""
+    recipes = ["float16", "dynamic_int8", "weight_int8"]
+    for one in build(constant_left, recipes, data=None, out_dir=tmp_path).candidates:
+        assert one.fidelity and one.fidelity.cosine == 1
+        assert [finding.detail for finding in one.findings] == [
+            "100% of the weights stay float32: FULLY_CONNECTED"
+        ]
+
+
 SCORES = """
 import ctypes
 calls = 0
@@ -221,8 +247,18 @@ def nan(predict): return float("nan")
 def raises(predict): raise IndexError("no such class")
 def crashes(predict): return ctypes.string_at(0)
 def raises_once_float_is_scored(predict): return on_second_call(0.5, lambda: 1 / 0)
+def crashes_once_float_is_scored(predict): return on_second_call(0.5, lambda: ctypes.string_at(0))
 def inf_once_float_is_scored(predict): return on_second_call(0.5, lambda: float("inf"))
 """
+
+
+def test_a_crash_while_a_candidate_runs_does_not_blame_the_recipe(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text(SCORES)
+    function = f"{tmp_path / 'score.py'}:crashes_once_float_is_scored"
+    (one,) = build(
+        digits, ["float16"], data=None, eval_function=function, out_dir=tmp_path / "out"
+    ).candidates
+    assert one.findings == (Finding("loads", "running it crashed (SIGSEGV)", "choose another recipe"),)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,21 @@ def test_a_small_float_constant_is_a_note_and_a_bias_is_none(recipe: str, scaled
     assert list(proof.float_parts(recipe, graph)) == ["6% of the weights stay float32: MUL"]
 
 
+@pytest.mark.parametrize("recipe", WEIGHT_RECIPES)
+def test_a_window_that_outweighs_a_tiny_network_is_a_note(recipe: str, windowed: Path) -> None:
+    graph = read_graph_bytes(load_recipe(recipe)(windowed.read_bytes(), None), windowed)
+    assert list(proof.unquantized(recipe, graph)) == []
+    assert list(proof.float_parts(recipe, graph)) == ["67% of the weights stay float32: MUL"]
+
+
+@pytest.mark.parametrize("recipe", ["float16", "dynamic_int8", "weight_int8"])
+def test_a_table_too_small_to_quantize_is_no_reason_to_refuse_a_recipe(
+    recipe: str, small_table: Path
+) -> None:
+    graph = read_graph_bytes(load_recipe(recipe)(small_table.read_bytes(), None), small_table)
+    assert list(proof.unquantized(recipe, graph)) == []
+
+
 def test_a_table_that_two_ops_share_weighs_once(embedding: Path) -> None:
     graph = read_graph_bytes(embedding.read_bytes(), embedding)
     (finding,) = proof.unquantized("weight_int8", graph)

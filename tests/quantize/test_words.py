@@ -1,8 +1,14 @@
 """The words for what litert-quantizer and LiteRT 2.3 say; messages captured from real models."""
 
+from pathlib import Path
+
 import pytest
 
+from devicekit.check.finding import Finding
+from devicekit.quantize.build import build
 from devicekit.quantize.words import worded
+
+MODELS = Path(__file__).parent.parent / "data" / "tflite"
 
 CAPTURED = [
     (  # a MobileNetV2 as int16x8
@@ -51,3 +57,21 @@ def test_known_errors_get_words_and_a_remedy(message: str, detail: str, remedy: 
 def test_unknown_errors_are_cut_to_one_short_line() -> None:
     finding = worded("build", ValueError("first line\n" + "x" * 500))
     assert finding.detail.startswith("first line xxx") and len(finding.detail) == 118
+
+
+def test_a_branch_explains_what_a_runtime_does_not(tmp_path: Path) -> None:
+    """litert-quantizer: "TFLOperationName.INPUT(index: -1) not found in tensor_name_to_qsv"."""
+    result = build(MODELS / "branch.tflite", ["dynamic_int8", "int8", "int16x8"], data=None, out_dir=tmp_path)
+    dynamic, *static = result.candidates
+    assert dynamic.findings == () and dynamic.fidelity and dynamic.fidelity.cosine > 0.99
+    detail = "a branch (IF) cannot be quantized statically"
+    remedy = "use dynamic_int8, or compute both branches and choose with tf.where"
+    assert [one.findings for one in static] == [(Finding("build", detail, remedy),)] * 2
+
+
+def test_a_branch_explains_no_loop_and_no_unknown_kernel() -> None:
+    error = RuntimeError("Node number 1 (TfLiteXNNPackDelegate) failed to invoke.")
+    assert worded("loads", error).detail == "TfLiteXNNPackDelegate (op 1) failed to invoke"
+    assert worded("loads", error, has_branch=True).detail == "a branch (IF) cannot be quantized statically"
+    for message, detail, _ in CAPTURED:
+        assert worded("loads", RuntimeError(message), has_branch=True).detail == detail
