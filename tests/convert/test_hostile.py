@@ -13,7 +13,7 @@ import h5py
 import pytest
 
 from devicekit.convert.source import convert_source
-from devicekit.errors import ConvertError, LoadError, UntrustedModel
+from devicekit.errors import LoadError, UntrustedModel
 
 
 def lambda_config(code: Any) -> dict[str, Any]:
@@ -92,8 +92,7 @@ def test_a_saved_model_that_writes_when_loaded_is_refused(made: Path) -> None:
         f'{made / "summary"} contains a SummaryWriter op ("SummaryWriter")'
     )
     assert not written.exists()
-    with pytest.raises(ConvertError):  # it has no kernels for a device
-        convert_source(made / "summary", trust=True)
+    convert_source(made / "summary", trust=True)
     assert written.exists()
 
 

@@ -43,7 +43,7 @@ MISTAKES = [
     ("recipes", "try = []", "recipes.try: is empty, must have a value"),
     ("recipes", 'try = ["int8", "flot16"]',
      'recipes.try[1]: is "flot16", must be one of float32, float16, dynamic_int8, weight_int8, weight_int4, '
-     "int8, int8_float_io, int16x8; did you mean float16?"),
+     "int8, int8_float_io, int16x8, int16x8_float_io; did you mean float16?"),
     ("recipes", 'try = ["int8", "int8"]', 'recipes.try[1]: is "int8", must be there once'),
     ("recipes", 'prefer = "sise"', 'recipes.prefer: is "sise", must be one of latency, size, quality; '
      "did you mean size?"),

@@ -68,8 +68,13 @@ def outcome(result: Results) -> dict[str, Any]:
     if result["outcome"] == "converted":
         return {"outcome": "converted", "recipes": good_recipes(result), "rewrites": result["rewrites"]}
     if result["outcome"] == "refused":
-        said = {key: result[key] for key in ("kind", "layer", "remedy")}
-        return {"outcome": "refused", **said, "reason": without_digits(without_path(result["message"]))}
+        return {
+            "outcome": "refused",
+            "kind": result["kind"],
+            "layer": result["layer"],
+            "reason": without_digits(without_path(result["message"])),
+            "remedy": without_digits(without_path(result["remedy"])),
+        }
     return {"outcome": result["outcome"]}
 
 
@@ -163,7 +168,7 @@ def _refusals(results: Results) -> str:
         if result["outcome"] != "converted":
             message = without_path(result.get("message", result["outcome"]))
             where = f" (layer {result['layer']})" if result.get("layer") else " (names no layer)"
-            lines.append(f"- **{file}**{where}: {message} → {result.get('remedy', '')}")
+            lines.append(f"- **{file}**{where}: {message} → {without_path(result.get('remedy', ''))}")
     return "\n".join(lines if len(lines) > 1 else [*lines, "Nothing."])
 
 
