@@ -6,13 +6,11 @@ Runs in the conversion child only: it imports TensorFlow.
 import re
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from devicekit.convert.load import Loaded
 from devicekit.convert.remedies.emit import all_ops
 from devicekit.convert.remedies.proof import FLOOR, RANDOM_FEEDS, Feed, distance, feeds, run, wide
-from devicekit.errors import ConvertError
 
 _RANDOM = re.compile("Random|Multinomial|TruncatedNormal|Rng")
 BATCH = RANDOM_FEEDS  # what else is fed, such as zeros, leaves some outputs to rounding
@@ -21,37 +19,40 @@ BATCH = RANDOM_FEEDS  # what else is fed, such as zeros, leaves some outputs to 
 MAX_DIFFERENCE = 1e-2
 
 
-def refuse_mixed_samples(path: Path, loaded: Loaded, function: Any) -> None:
-    """Raises ConvertError where a batch gives other outputs than its samples one by one, as on a device.
+def mixed_samples(loaded: Loaded, function: Any) -> tuple[str, ...]:
+    """Returns a note per output that a batch gives otherwise than its samples one by one, as on a device.
 
-    Where there is nothing to compare with, models are left alone: those of a fixed batch, those that run on
-    no inputs that can be drawn, and random ones.
+    Such a model mixes the samples of a batch, or its Keras takes a batch of 1 for something else. Where
+    there is nothing to compare with, there is no note: models of a fixed batch, those that run on no inputs
+    that can be drawn, and random ones.
     """
     import tensorflow as tf
 
     specs = function.structured_input_signature[0]
     if not loaded.takes_batches or any(spec.dtype.name == "string" or not spec.shape.rank for spec in specs):
-        return
+        return ()
     if any(_RANDOM.search(op.type) for op in all_ops(function.graph)):
-        return
+        return ()
     try:
         singles = list(islice(feeds(specs), BATCH))
         apart = [run(function, feed) for feed in singles]
         together = _in_batch(loaded, singles)
     except (tf.errors.InvalidArgumentError, ValueError):
-        return
-    for name, found in together.items():
-        values = [one[name] for one in apart]
-        if values[0].ndim == 0 or found.shape[1:] != values[0].shape[1:] or len(found) != BATCH:
-            return
-        difference = max(distance(found[i : i + 1], one, floor=FLOOR) for i, one in enumerate(values))
-        if difference > MAX_DIFFERENCE:
-            raise ConvertError(
-                str(path),
-                found=f'output "{name}" of a batch of {BATCH} differs by {difference:.2g} from that of its '
-                "samples one by one, as a device runs them",
-                remedy="make the layers treat samples apart, or fix the batch: Input(batch_shape=(1, …))",
-            )
+        return ()
+    differences = {name: _difference(found, [one[name] for one in apart]) for name, found in together.items()}
+    return tuple(
+        f'output "{name}" of a batch of {BATCH} differs by {difference:.2g} from that of its samples '
+        "one by one: the .tflite gives what Keras gives for one"
+        for name, difference in differences.items()
+        if difference > MAX_DIFFERENCE
+    )
+
+
+def _difference(found: Any, singles: list[Any]) -> float:
+    """Returns how far the samples of a batch are from `singles`; 0 for an output that has no batch axis."""
+    if singles[0].ndim == 0 or found.shape[1:] != singles[0].shape[1:] or len(found) != len(singles):
+        return 0.0
+    return max(distance(found[i : i + 1], one, floor=FLOOR) for i, one in enumerate(singles))
 
 
 def _in_batch(loaded: Loaded, singles: list[Feed]) -> Mapping[str, Any]:

@@ -43,7 +43,7 @@ def _convert(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from devicekit.convert.batch import refuse_mixed_samples
+    from devicekit.convert.batch import mixed_samples
     from devicekit.convert.load import layers_in, load
     from devicekit.convert.lower import trace, with_outputs
     from devicekit.convert.outside import Apart, refuse_strings, set_apart, with_reasons
@@ -62,7 +62,7 @@ def _convert(
     )
     yield {"phase": "converting"}
     function = trace(loaded)
-    refuse_mixed_samples(path, loaded, function)
+    mixed = mixed_samples(loaded, function)
     apart, model = Apart(function, trace), Rewritten(function, function)
     if request["rewrite"]:
         apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)
@@ -84,7 +84,7 @@ def _convert(
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *apart.all_notes, *model.notes, *verified.notes],
+            "notes": [*loaded.notes, *mixed, *apart.all_notes, *model.notes, *verified.notes],
             "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
             "outside": [part.to_json() for part in apart.parts],
             "layers": asdict(with_outputs(layers_in(loaded), model.function)),

@@ -29,6 +29,6 @@ def own_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '@keras.saving.register_keras_serializable("lab")\n'
         "class Centred(keras.layers.Layer):\n"
         "    def call(self, inputs):\n"
-        "        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)\n"
+        "        return 2 * inputs - keras.ops.mean(inputs, axis=0, keepdims=True)\n"
     )
     return path

@@ -118,7 +118,7 @@ class Inverse(keras.layers.Layer):
 @keras.saving.register_keras_serializable("lab")
 class Centred(keras.layers.Layer):
     def call(self, inputs):
-        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
+        return 2 * inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
 
 
 sequential(keras, (4,), k3.Dense(3), Centred(name="centred")).save(folder / "mixing.keras")
