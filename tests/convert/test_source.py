@@ -303,12 +303,6 @@ def test_weights_without_architecture_are_refused(made: Path, name: str) -> None
             "solve it outside the model, or learn the result with a Dense layer: costs retraining",
         ),
         (
-            "half.h5",
-            "layer conv2d (Conv2D): tf.BiasAdd has no builtin kernel in LiteRT; "
-            "layer conv2d (Conv2D): tf.Conv2D has no builtin kernel in LiteRT",
-            "replace the layer by one of builtin ops, or move that step out of the model",
-        ),
-        (
             "free_size.h5",
             'input "photo" has no fixed shape: [?, ?, ?, 3]',
             "fix it with the sizes that you feed: --shape photo=1,224,224,3",
@@ -320,13 +314,6 @@ def test_weights_without_architecture_are_refused(made: Path, name: str) -> None
             "re-save it with a batch size of None, and without state across batches",
         ),
         (
-            "table",
-            "tf.HashTableV2 has no builtin kernel in LiteRT; "
-            "tf.LookupTableFindV2 has no builtin kernel in LiteRT; "
-            "tf.LookupTableImportV2 has no builtin kernel in LiteRT",
-            "index with the integer itself, or compare with constant keys: costs N·keys memory",
-        ),
-        (
             "words",
             'input "text" takes strings, which no recipe, runner or comparison here can feed',
             "save the model without its text look-up, and feed it the indices",
@@ -336,17 +323,84 @@ def test_weights_without_architecture_are_refused(made: Path, name: str) -> None
             'input "text" takes strings, which no recipe, runner or comparison here can feed',
             "save the model without its text look-up, and feed it the indices",
         ),
-        (
-            "python",
-            "tf.PyFunc has no kernel in LiteRT, not even through Flex; "
-            "tf.EnsureShape has no builtin kernel in LiteRT",
-            "write the layer with keras.ops: Python functions cannot run on a device",
-        ),
     ],
 )
-def test_what_does_not_convert_says_why(made: Path, name: str, found: str, remedy: str) -> None:
+def test_what_does_not_convert_as_it_is_says_why(made: Path, name: str, found: str, remedy: str) -> None:
     kind = "Unsupported" if "kernel" in found else "ConvertError"
-    assert error_of(made / name, trust=True) == (kind, f"MODEL does not convert: {found}", remedy)
+    said = (kind, f"MODEL does not convert: {found}", remedy)
+    assert error_of(made / name, trust=True, rewrite=False) == said
+
+
+ANOTHER = "replace the layer by one of builtin ops, or move that step out of the model"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "problems"),
+    [
+        (
+            "half.h5",
+            {
+                "layer conv2d (Conv2D): tf.BiasAdd has no builtin kernel in LiteRT": ANOTHER,
+                "layer conv2d (Conv2D): tf.Conv2D has no builtin kernel in LiteRT": ANOTHER,
+            },
+        ),
+        (
+            "table",
+            {
+                "tf.HashTableV2 has no builtin kernel in LiteRT": "index with the integer itself, or compare "
+                "with constant keys: costs N·keys memory",
+                "layer None_Lookup: tf.LookupTableFindV2 has no builtin kernel in LiteRT": "compare with "
+                "constant keys: costs N·keys memory",
+                "tf.LookupTableImportV2 has no builtin kernel in LiteRT": ANOTHER,
+            },
+        ),
+        (
+            "python",
+            {
+                "tf.PyFunc has no kernel in LiteRT, not even through Flex": "write the layer with keras.ops: "
+                "Python functions cannot run on a device",
+                "tf.EnsureShape has no builtin kernel in LiteRT": ANOTHER,
+            },
+        ),
+    ],
+    ids=["half.h5", "table", "python"],
+)
+def test_each_op_that_does_not_convert_as_it_is_has_its_remedy(
+    made: Path, name: str, problems: dict[str, str]
+) -> None:
+    lines = "".join(f"\n  {problem}\n    → {remedy}" for problem, remedy in problems.items())
+    assert error_of(made / name, trust=True, rewrite=False) == (
+        "Unsupported",
+        f"MODEL does not convert: {len(problems)} problems{lines}",
+        "change these layers; where the device's runtime has Flex, set ops.flex in its profile",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("half.h5", "float16"),
+        ("table", "integer_lookup"),
+        ("words", "tables_outside"),
+        ("text.keras", "text_outside"),
+    ],
+)
+def test_the_same_models_convert_with_a_remedy(made: Path, name: str, remedy: str) -> None:
+    source = convert_source(made / name)
+    assert [one.remedy for one in source.rewrites] == [remedy]
+    assert source.max_difference is not None and source.max_difference < 1e-6
+    takes_text = remedy.endswith("outside")
+    assert [part.role for part in source.outside] == ["preprocess"] * takes_text
+    for part in source.outside:
+        assert part.inputs == ({"name": "text", "dtype": "string", "shape": [1, 1]},)
+        (output,) = part.outputs
+        assert list(read_graph(source.float_path).input_tensors) == [output["name"]]
+        assert source.notes[0] == (
+            "the text of text is prepared outside the model, by the .preprocess.py beside it: "
+            f"--data holds what that gives, {output['name']}"
+        )
 
 
 @pytest.mark.slow
