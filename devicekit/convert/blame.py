@@ -59,6 +59,12 @@ def load_error(
     layer = _layer_at_fault(error)
     if "bad marshal data" in text:
         return _other_python(path, header, layer)
+    if isinstance(error, RecursionError) and given:
+        return LoadError(
+            str(path),
+            found=f"the layers of this {header.made_by} file contain each other without end",
+            remedy=f"look in {given} for a layer that keeps itself, or its model, in an attribute",
+        )
     if isinstance(error, RecursionError):
         return LoadError(
             str(path),

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from devicekit.convert import trust
 from devicekit.convert.objects import stand_in_name, with_stand_ins
+from devicekit.convert.wiring import find_cycle
 from devicekit.errors import LoadError, UntrustedModel
 
 Format = Literal["h5", "keras", "savedmodel", "tflite"]
@@ -131,6 +132,13 @@ def read_header(
         layer = trust.lambda_layer(config)
         raise UntrustedModel(
             f"{path}", carries=code, made_by=header.made_by, stand_in=layer and stand_in_name(layer)
+        )
+    if cycle := find_cycle(config):
+        raise LoadError(
+            str(path),
+            found=f"its layers wait for their own outputs ({' ← '.join([*cycle, cycle[0]])})",
+            expected="layers that follow each other",
+            remedy="save it again from the code that builds it: model.save() writes no such cycle",
         )
     return header
 

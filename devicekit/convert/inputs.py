@@ -59,9 +59,12 @@ def _fixed(path: Path, name: str, dims: Any, sizes: Sequence[int]) -> Sequence[i
     """Returns `sizes` where they suit the model's own shape and hold a batch of 1. Raises UsageError."""
     shown = ",".join(map(str, sizes))
     if sizes[:1] != (1,):
+        is_signal = dims.rank == 1 and len(sizes) == 1
         raise UsageError(
             f"--shape {name}={shown}: the first size is the batch, expected 1",
-            remedy=f"write --shape {name}={','.join(['1', *map(str, sizes[1:])])}",
+            remedy=f'export the model with a batch: "{name}" as [?, {shown}]'
+            if is_signal
+            else f"write --shape {name}={','.join(['1', *map(str, sizes[1:])])}",
         )
     own = [None] if dims.rank is None else [None, *dims.as_list()[1:]]
     suits = dims.rank is None or (

@@ -18,7 +18,7 @@ from typing import Any
 from devicekit.convert.addition import mend_addition
 from devicekit.convert.blame import load_error, raised_in, ran_out, summary, unknown_object
 from devicekit.convert.container import Header
-from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one
+from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one, shape_text
 from devicekit.convert.modern_h5 import load_modern_h5
 from devicekit.convert.objects import load_objects, with_names_for
 from devicekit.convert.shaped import Shaped, output_names
@@ -200,7 +200,7 @@ def _load_saved_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> Loaded
         return dict(zip(clean_names(outputs), outputs.values(), strict=True))
 
     count = sum(int(variable.shape.num_elements() or 0) for variable in function.variables)
-    notes = _other_signatures(signatures, function)
+    notes = (*_other_signatures(signatures, function), *_single_numbers(inputs, named))
     return Loaded(path, call, inputs, model, count or None, notes=notes)
 
 
@@ -211,6 +211,15 @@ def _other_signatures(signatures: Mapping[str, Any], taken: Any) -> tuple[str, .
     return (f"signature {name} was taken, not {', '.join(others)}",) if others else ()
 
 
+def _single_numbers(inputs: Sequence[Any], named: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns a note per input [?]: its one size may have been meant as the length of a signal."""
+    return tuple(
+        f'input "{spec.name}" [?] was taken as a batch of one number: give a signal a batch, [?, 16000]'
+        for spec, own in zip(inputs, named.values(), strict=True)
+        if own.shape.rank == 1 and own.shape[0] is None
+    )
+
+
 def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | None) -> Loaded:
     """Returns the model as a function of batch 1: as its graph where it has one, else by its `call`."""
     functional = getattr(model, "_functional", None) or model  # Keras 3 keeps a Sequential's graph there
@@ -218,22 +227,11 @@ def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | 
         names, inputs, run = _graph(path, functional, keras, shaped.shapes)
     else:
         names, inputs, run = None, shaped.specs(model), shaped.runner(model)
-        run(*(_zeros(spec) for spec in inputs))  # makes the variables
-    flatten = _tree(keras).flatten
+        _make_variables(path, model, _blaming(path, run, own), inputs)
+    flatten, blamed = _tree(keras).flatten, _blaming(path, run, own)
 
     def call(*tensors: Any) -> Mapping[str, Any]:
-        try:
-            result = run(*tensors)
-        except Exception as error:
-            if ran_out(error):
-                raise MemoryError from error
-            if own and (at := raised_in(own, error)):
-                raise ConvertError(
-                    str(path),
-                    found=f"{at.function} ({own.name}:{at.line}) raises {summary(at.error)}",
-                    remedy=f"correct it in {own}, line {at.line}",
-                ) from error
-            raise
+        result = blamed(*tensors)
         return dict(zip(names or output_names(result), flatten(result), strict=True))
 
     is_legacy = keras.__name__.startswith("tf_keras")
@@ -254,6 +252,41 @@ def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | 
         is_legacy,
         takes_batches=bool(declared) and all(tensor.shape[:1] == (None,) for tensor in declared),
     )
+
+
+def _blaming(path: Path, run: Callable[..., Any], own: Path | None) -> Callable[..., Any]:
+    """Returns `run` with errors that name the line of the user's file `own`, and MemoryError as such."""
+
+    def blaming(*tensors: Any) -> Any:
+        try:
+            return run(*tensors)
+        except Exception as error:
+            if ran_out(error):
+                raise MemoryError from error
+            if own and (at := raised_in(own, error)):
+                raise ConvertError(
+                    str(path),
+                    found=f"{at.function} ({own.name}:{at.line}) raises {summary(at.error)}",
+                    remedy=f"correct it in {own}, line {at.line}",
+                ) from error
+            raise
+
+    return blaming
+
+
+def _make_variables(path: Path, model: Any, run: Callable[..., Any], inputs: Sequence[Any]) -> None:
+    """Calls a model without a graph once, on zeros. Raises ConvertError."""
+    try:
+        run(*(_zeros(spec) for spec in inputs))
+    except (MemoryError, DevicekitError):
+        raise
+    except Exception as error:  # whatever the layers raise
+        shapes = ", ".join(f"{spec.name} {shape_text(spec.shape)}" for spec in inputs)
+        raise ConvertError(
+            str(path),
+            found=f"{type(model).__name__} does not run on {shapes} ({summary(error)})",
+            remedy="give the sizes that it was trained with, by --shape",
+        ) from error
 
 
 def _graph(

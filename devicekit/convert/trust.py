@@ -83,6 +83,11 @@ def layers_in(config: Any) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     )
 
 
+def nodes_in(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields every dict of a Keras config, outer ones first."""
+    return (node for _, node in _walk(config))
+
+
 def _code_in(node: Mapping[str, Any], layer: str) -> str | None:
     config = node.get("config")
     config = config if isinstance(config, Mapping) else {}

@@ -157,9 +157,12 @@ class Graph:
         return self._named("outputs")
 
     def _named(self, side: str) -> dict[str, Tensor]:
-        indices = getattr(self.main, side)
+        """Returns the tensors by each of their names: a signature may name one tensor twice."""
+        names: dict[int, list[str]] = {}
         for signature in self.signatures:
             if signature.subgraph == 0:
-                by_index = {index: name for name, index in getattr(signature, side).items()}
-                return {by_index.get(i, self.main.tensors[i].name): self.main.tensors[i] for i in indices}
-        return {self.main.tensors[i].name: self.main.tensors[i] for i in indices}
+                for name, index in getattr(signature, side).items():
+                    names.setdefault(index, []).append(name)
+                break
+        tensors = [(i, self.main.tensors[i]) for i in dict.fromkeys(getattr(self.main, side))]
+        return {name: tensor for i, tensor in tensors for name in names.get(i, [tensor.name])}

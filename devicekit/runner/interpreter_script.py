@@ -78,18 +78,25 @@ class InterpreterModel:
         ports = []
         for detail in details:
             dims = [int(dim) for dim in detail["shape"]]
-            port = board_script.Port(names.get(detail["index"], detail["name"]), detail["name"], -1, dims)
+            known = names.get(int(detail["index"]), [])
+            name = known.pop(0) if known else detail["name"]
+            port = board_script.Port(name, detail["name"], -1, dims)
             if not _is_text(detail):
                 port.bytes = np.dtype(detail["dtype"]).itemsize * math.prod(dims)
             ports.append(port)
         return ports
 
-    def _signature_names(self, side: str) -> dict[int, str]:
-        """Returns tensor index -> signature name of the first signature; empty where there is none."""
-        signatures = self.interpreter._get_full_signature_list()
-        for signature in signatures.values():
-            return {int(index): name for name, index in signature[side].items()}
-        return {}
+    def _signature_names(self, side: str) -> dict[int, list[str]]:
+        """Returns tensor index -> its names in the first signature; empty where there is none.
+
+        Of two outputs that are one tensor, the list of outputs holds the tensor twice.
+        """
+        names: dict[int, list[str]] = {}
+        for signature in self.interpreter._get_full_signature_list().values():
+            for name, index in signature[side].items():
+                names.setdefault(int(index), []).append(name)
+            break
+        return names
 
 
 def _is_text(detail: dict[str, Any]) -> bool:

@@ -56,6 +56,15 @@ class Twice(keras.layers.Layer):
 keras.Sequential([k3.Input((4,)), Twice(), k3.Dense(2)]).save(folder / "twice.keras")
 keras.Sequential([k3.Input((4,)), k3.Lambda(lambda x: 2 * x)]).save(folder / "lambda.keras")
 
+# Code that shows that it ran: it writes the file that $MARKER names.
+scope = {}
+exec("mark = lambda x: (open(__import__('os').environ['MARKER'], 'w').close(), x * 2)[1]", scope)
+os.environ["MARKER"] = os.devnull
+keras.Sequential([k3.Input((4,)), k3.Lambda(scope["mark"], name="mark")]).save(folder / "marks.keras")
+inner = keras.Sequential([k3.Input((4,)), k3.Lambda(scope["mark"], name="inner-mark")], name="inner")
+outer = k3.Input((4,), name="x")
+keras.Model(outer, k3.Dense(2)(inner(outer))).save(folder / "nested_marks.keras")
+
 
 class Python(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])

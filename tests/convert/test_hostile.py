@@ -61,6 +61,48 @@ def marking(h5: Callable[..., Path], folder: Path) -> tuple[Path, Path]:
     return model, marker
 
 
+NESTED = pytest.mark.parametrize(
+    ("name", "layer"), [("marks.keras", "mark"), ("nested_marks.keras", "inner-mark")], ids=["flat", "nested"]
+)
+
+
+@NESTED
+@pytest.mark.parametrize("code", [None, "def other(inputs):\n    return inputs\n"], ids=["bare", "with code"])
+def test_a_keras_3_lambda_is_refused_and_nothing_in_it_runs(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, layer: str, code: str | None
+) -> None:
+    monkeypatch.setenv("MARKER", str(tmp_path / "ran"))
+    own = tmp_path / "own.py" if code else None
+    if own and code:
+        own.write_text(code)
+    with pytest.raises(UntrustedModel) as caught:
+        convert_source(made / name, custom_objects=own)
+    assert caught.value.message == (
+        f'{made / name} (Keras 3.15) contains a Lambda layer ("{layer}"): '
+        "loading it runs code stored in the file"
+    )
+    assert caught.value.remedy == (
+        "if you trust where it came from: add --trust; "
+        f"better: define {layer.replace('-', '_')}(inputs) in a file for --custom-objects"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+@NESTED
+def test_a_keras_3_lambda_runs_with_trust_and_not_where_a_function_stands_in(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, layer: str
+) -> None:
+    marker, own = tmp_path / "ran", tmp_path / "own.py"
+    monkeypatch.setenv("MARKER", str(marker))
+    own.write_text(f"def {layer.replace('-', '_')}(inputs):\n    return 2 * inputs\n")
+    given = convert_source(made / name, custom_objects=own)
+    assert not marker.exists()
+    trusted = convert_source(made / name, trust=True)
+    assert marker.exists()
+    assert given.parameters == trusted.parameters
+
+
 @pytest.mark.slow
 def test_a_keras_file_that_hides_an_h5_is_read_as_what_was_checked(
     h5: Callable[..., Path], made: Path, tmp_path: Path

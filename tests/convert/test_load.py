@@ -1,5 +1,6 @@
 """Both Kerases' own files load, with the user's code, or say which layer does not and what to do."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,44 @@ def test_open_shapes_are_fixed_by_the_line_that_the_remedy_gives(own: Path, kera
     assert remedy == "fix it with the sizes that you feed: --shape steps=1,7,5 --shape image=1,224,224,3"
     sizes = {"image": (1, 8, 8, 3), "steps": (1, 7, 5)}
     assert convert_source(model, shapes=sizes).parameters == 0
+
+
+@pytest.mark.slow
+def test_a_model_that_keeps_itself(own: Path, tmp_path: Path) -> None:
+    code = written(tmp_path, SUB.replace("self.dense =", "self.whole = self\n        self.dense ="))
+    assert error_of(own / "keras" / "sub.keras", custom_objects=code) == (
+        "LoadError",
+        "MODEL: the layers of this Keras 3.15 file contain each other without end",
+        f"look in {code} for a layer that keeps itself, or its model, in an attribute",
+    )
+
+
+@pytest.mark.slow
+def test_a_model_that_makes_itself(own: Path, tmp_path: Path) -> None:
+    code = written(tmp_path, SUB.replace("keras.layers.Dense(units)", "Sub(units)"))
+    kind, message, remedy = error_of(own / "keras" / "sub.keras", custom_objects=code)
+    # Where exactly the stack ends depends on Python's frames: at super().__init__ or at Sub().
+    assert kind == "LoadError" and remedy in (f"correct it in {code}, line {line}" for line in (4, 5))
+    said = r"MODEL: Sub\.__init__ \(own\.py:[45]\) raises RecursionError: maximum recursion depth exceeded.*"
+    assert re.fullmatch(said, message)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA limits memory on Linux only: run it there")
+def test_a_layer_that_eats_memory_when_it_is_called_is_ended(own: Path, tmp_path: Path) -> None:
+    eating = "held = []\n        while True:\n            held.append(bytearray(2**26))"
+    code = written(tmp_path, SUB.replace("return self.dense(image)", eating))
+    model = own / "keras" / "sub.keras"
+    assert error_of(model, custom_objects=code, memory_bytes=2 * 2**30) == (
+        "ConvertError",
+        "MODEL does not convert: loading it needs more than 2048 MiB",
+        "convert it on a machine with more memory",
+    )
+
+
+@pytest.mark.slow
+def test_a_subclassed_model_that_fails_on_its_own_shapes_is_named(own: Path, tmp_path: Path) -> None:
+    code = written(tmp_path, SUB.replace("self.dense(image)", "self.dense(self.dense(image))"))
+    kind, message, remedy = error_of(own / "keras" / "sub.keras", custom_objects=code)
+    assert (kind, remedy) == ("ConvertError", f"correct it in {code}, line 7")
+    assert message.startswith("MODEL does not convert: Sub.call (own.py:7) raises ValueError: Input 0 ")
