@@ -14,10 +14,11 @@ from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 
 MAX_DIFFERENCE = 1e-3
-# The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong.
+# The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong,
+# and by as much as is lost already: a lossy recipe loses more on some samples than on others.
 COSINE_TOLERANCE = 0.05
-# Constants of fewer elements may stay as they are.
-SMALL = 16
+# Constants of fewer elements may stay as they are: of computing operators, of tables, of all others.
+SMALL, SMALL_TABLE, LARGE = 16, 64, 4096
 COMPUTING = (
     *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"),
     *("BATCH_MATMUL", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
@@ -99,7 +100,7 @@ def examine(
     if recipe == "float32" and not difference <= limit:
         problems.append(f"differs from Keras by {difference:.2g}")
     # What follows the model outside (the choice of boxes) may turn a small difference into a large one.
-    if cosine is not None and not outside.after and not own >= cosine - COSINE_TOLERANCE:
+    if cosine is not None and not outside.after and not own >= cosine - COSINE_TOLERANCE - (1 - cosine):
         problems.append(f"cosine {own:.3f}, the kit says {cosine:.3f}")
     return {"problems": problems, "difference": difference, "cosine": own}
 
@@ -133,15 +134,30 @@ def unquantized(graph: Graph, recipe: str) -> Iterator[str]:
         if not any(dtype == wanted for _, dtype in outputs):
             yield f"not quantized: no {wanted} operator"
         return
-    sizes = {"float32": 0, "other": 0}
-    buffers = set()
-    for tensor in (t for sub in graph.subgraphs for t in sub.tensors):
-        if tensor.element_count >= SMALL and tensor.is_constant and tensor.buffer not in buffers:
-            buffers.add(tensor.buffer)
-            if tensor.dtype.startswith(("float", "int8")):
-                sizes["float32" if tensor.dtype == "float32" else "other"] += tensor.element_count
-    if sizes["float32"] > sizes["other"]:
-        yield f"not quantized: {sizes['float32']} of {sum(sizes.values())} constants in float32"
+    constants = {t.buffer: t for sub in graph.subgraphs for t in sub.tensors if t.is_constant}
+    if not any(t.dtype in ("float16", "int8") for t in constants.values()):
+        yield "not quantized: no constant is int8 or float16"
+    weights = [constants[buffer] for buffer in weight_buffers(graph)]
+    left = sum(t.element_count for t in weights if t.dtype == "float32")
+    total = sum(t.element_count for t in weights if t.dtype.startswith(("float", "int8")))
+    if left * 2 > total:
+        yield f"not quantized: {left} of {total} weights in float32"
+
+
+def weight_buffers(graph: Graph) -> set[int]:
+    """Returns the buffers of what a recipe for weights is about.
+
+    Constants that operators multiply with, tables of some size, and whatever is large; the window of a
+    spectrogram or five steps of a scale are none.
+    """
+    found = set()
+    for sub in graph.subgraphs:
+        dequantized = {op.outputs[0]: op.inputs[0] for op in sub.ops if op.name == "DEQUANTIZE"}
+        for op in sub.ops:
+            least = SMALL if op.name in COMPUTING else SMALL_TABLE if op.name == "GATHER" else LARGE
+            read = (sub.tensors[dequantized.get(i, i)] for i in op.inputs if i >= 0)
+            found |= {t.buffer for t in read if t.is_constant and t.element_count >= least}
+    return found
 
 
 def run(tflite: Path, inputs: Arrays, outside: Outside) -> dict[str, Any]:
