@@ -17,14 +17,15 @@ AUDIO: Mapping[str, Range] = {"signal": (-1, 1)}
 class Entry:
     """One architecture.
 
-    `build` is "module:function" here, called with (keras, layers). `ranges` says what inputs take, 0..1 where
-    it does not. `shapes` fixes free sizes (with the batch of 1). `custom` and `trust` are whether the kit
-    gets `--custom-objects custom.py` and `--trust`. `no_h5` and `no_keras` are why there is no such file.
-    `random_outputs` are compared with nothing. `refused` names the layer of a model that no device can run:
-    the kit must refuse it and say so. `twin` builds the same in float32 for a model in half precision, whose
-    own outputs may be `rounding` away from that. `one_by_one` is for models whose outputs depend on what else
-    is in the batch; the others are recorded in one batch, as trained: at batch 1 Keras 3 computes some sums
-    wrongly. `padded` ends each sample with zeros of a length of its own, as masks expect.
+    `build` is "module:function" here, called with (keras, layers). `ranges` says what inputs take, 0..1
+    where it does not. `shapes` fixes free sizes (with the batch of 1). `custom` and `trust` are whether the
+    kit gets `--custom-objects custom.py` and `--trust`. `no_h5` and `no_keras` are why there is no such
+    file. `random_outputs` are compared with nothing. `refused` is what the kit calls the layer that no
+    device can run: it must refuse the model and say so. `twin` builds the same in float32 for a model in
+    half precision, whose own outputs may be `rounding` away from that. `one_by_one` is for models whose
+    outputs depend on what else is in the batch; the others are recorded in one batch, as trained: at batch
+    1 Keras 3 computes some sums wrongly. `padded` ends each sample with zeros of a length of its own, as
+    masks expect.
     """
 
     build: str
@@ -201,7 +202,9 @@ ZOO: Mapping[str, Entry] = {
     "broadcast_sum": Entry("structure:broadcast_sum", "a sum that broadcasts along the last axis"),
     "experts": Entry("structure:experts", "mixture of experts"),
     "high_rank": Entry("structure:high_rank", "pixel shuffle through seven dimensions", custom=True),
-    "py_function": Entry("structure:py_function", "a Python function within", custom=True, refused="python"),
+    "py_function": Entry(
+        "structure:py_function", "a Python function within", custom=True, refused="python (Pythonic)"
+    ),
     # preprocessing.py
     "rescaling": Entry("preprocessing:rescaling", "Rescaling, Normalization", {"image": (0, 255)}),
     "rescaling_integers": Entry("preprocessing:rescaling_integers", "uint8 image", {"image": (0, 255)}),
