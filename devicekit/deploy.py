@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from devicekit import budgets as budget_rules
 from devicekit import fit, output
@@ -27,7 +27,7 @@ from devicekit.measurement import Measurement, Plan, pooled
 from devicekit.rounds import measure_in_rounds
 
 if TYPE_CHECKING:
-    from devicekit.convert.source import Source
+    from devicekit.convert.source import Loading, Source
     from devicekit.device.seam import Device
     from devicekit.profile.schema import Profile
     from devicekit.quantize.build import BuildResult, DataSummary
@@ -61,19 +61,15 @@ def deploy(
     folder: str | Path | None = None,
     overwrite: bool = False,
     keep_all: bool = False,
-    trust: bool = False,
-    custom_objects: str | Path | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    rewrite: bool = True,
-    custom_ops: Sequence[str] = (),
     timeout_s: float | None = None,
+    **loading: Unpack["Loading"],
 ) -> Deployment:
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
     None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
     fit.TIE_BREAKS says what decides between those that fit. `io` is the type of inputs and outputs of recipes
-    that quantize them. `trust`, `custom_objects`, `shapes`, `rewrite` and `custom_ops` are convert_source's.
+    that quantize them. `loading` is of convert_source: `trust`, `custom_objects`, `shapes`, …
     `timeout_s` bounds the silence of every step. Where nothing fits, or the device is lost on the way,
     `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
@@ -100,19 +96,10 @@ def deploy(
     if isinstance(device, str):
         transport_of(device)  # a wrong address is said before the long work
     steps = _Steps()
-    refuse_unlisted(custom_ops, target)
+    refuse_unlisted(loading.get("custom_ops", ()), target)
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
-            source = convert_source(
-                model,
-                trust=trust,
-                custom_objects=_path(custom_objects),
-                shapes=shapes,
-                rewrite=rewrite,
-                custom_ops=custom_ops,
-                flex=target.ops.flex,
-                **limits,
-            )
+            source = convert_source(model, flex=target.ops.flex, **limits, **loading)
         with steps("quantize"):
             built = _built(
                 source,
@@ -169,12 +156,8 @@ def convert(
     io: "Io | None" = None,
     path: str | Path | None = None,
     overwrite: bool = False,
-    trust: bool = False,
-    custom_objects: str | Path | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    rewrite: bool = True,
-    custom_ops: Sequence[str] = (),
     timeout_s: float | None = None,
+    **loading: Unpack["Loading"],
 ) -> Conversion:
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
 
@@ -202,19 +185,10 @@ def convert(
         min_top1_agreement=min_top1_agreement,
     )
     budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=False)
-    refuse_unlisted(custom_ops, target)
+    refuse_unlisted(loading.get("custom_ops", ()), target)
     limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path, overwrite=overwrite) as place:
-        source = convert_source(
-            model,
-            trust=trust,
-            custom_objects=_path(custom_objects),
-            shapes=shapes,
-            rewrite=rewrite,
-            custom_ops=custom_ops,
-            flex=bool(target and target.ops.flex),
-            **limits,
-        )
+        source = convert_source(model, flex=bool(target and target.ops.flex), **limits, **loading)
         built = _built(
             source,
             recipes,
@@ -395,7 +369,3 @@ class _Steps:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value)

@@ -1,12 +1,15 @@
 """Shows what is in a model: tensors, operators, parameters, MACs, memory."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from devicekit.graph.model import Graph, Tensor
+
+if TYPE_CHECKING:
+    from devicekit.convert.source import Loading
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -65,14 +68,10 @@ class Inspection:
 def inspect_model(
     model: str | Path,
     *,
-    trust: bool = False,
-    custom_objects: str | Path | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    rewrite: bool = True,
-    custom_ops: Sequence[str] = (),
     timeout_s: float = 1800,
+    **loading: Unpack["Loading"],
 ) -> Inspection:
-    """Returns what is in a .h5, .keras, SavedModel or .tflite.
+    """Returns what is in a .h5, .keras, SavedModel or .tflite; `loading` is of convert_source.
 
     Raises LoadError, ConvertError and UntrustedModel.
     """
@@ -81,16 +80,7 @@ def inspect_model(
     from devicekit.graph.macs import macs, parameters
     from devicekit.graph.read import read_graph
 
-    own = Path(custom_objects) if custom_objects else None
-    source = convert_source(
-        Path(model),
-        trust=trust,
-        custom_objects=own,
-        shapes=shapes,
-        rewrite=rewrite,
-        custom_ops=custom_ops,
-        timeout_s=timeout_s,
-    )
+    source = convert_source(Path(model), timeout_s=timeout_s, **loading)
     graph = read_graph(source.float_path)
     plan = plan_arena(graph)
     return Inspection(

@@ -1,9 +1,9 @@
 """Checks a model file against a profile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from devicekit.check.finding import Finding
 from devicekit.check.rules import check_graph
@@ -12,6 +12,7 @@ from devicekit.graph.layers import with_layers
 
 if TYPE_CHECKING:
     from devicekit.convert.remedies.remedy import Rewrite
+    from devicekit.convert.source import Loading
     from devicekit.profile.schema import Profile
 
 # JSON schema history: 1, the first version.
@@ -49,12 +50,8 @@ def check_model(
     model: str | Path,
     profile: "str | Path | Profile",
     *,
-    trust: bool = False,
-    custom_objects: str | Path | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    rewrite: bool = True,
-    custom_ops: Sequence[str] = (),
     timeout_s: float = 1800,
+    **loading: Unpack["Loading"],
 ) -> CheckResult:
     """Returns what keeps `model` from fitting `profile`. A Keras model is checked as its float .tflite.
 
@@ -66,19 +63,9 @@ def check_model(
     from devicekit.profile.lookup import load_profile
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
-    own = Path(custom_objects) if custom_objects else None
-    refuse_unlisted(custom_ops, target)
+    refuse_unlisted(loading.get("custom_ops", ()), target)
     try:
-        source = convert_source(
-            Path(model),
-            trust=trust,
-            custom_objects=own,
-            shapes=shapes,
-            rewrite=rewrite,
-            custom_ops=custom_ops,
-            flex=target.ops.flex,
-            timeout_s=timeout_s,
-        )
+        source = convert_source(Path(model), flex=target.ops.flex, timeout_s=timeout_s, **loading)
     except Unsupported as error:
         return CheckResult(target.name, str(model), False, error.findings)
     graph = with_layers(read_graph(source.float_path), source.layers)

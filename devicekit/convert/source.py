@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from devicekit import progress
 from devicekit.cache import cached, key_of
@@ -97,11 +97,21 @@ class Source:
     outside: tuple[Outside, ...] = ()
 
 
+class Loading(TypedDict, total=False):
+    """The options of `convert_source` that everything that takes a Keras model passes on to it."""
+
+    trust: bool
+    custom_objects: str | Path | None
+    shapes: Mapping[str, Sequence[int]] | None
+    rewrite: bool
+    custom_ops: Sequence[str]
+
+
 def convert_source(
     model: Path,
     *,
     trust: bool = False,
-    custom_objects: Path | None = None,
+    custom_objects: str | Path | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     rewrite: bool = True,
     custom_ops: Sequence[str] = (),
@@ -123,6 +133,7 @@ def convert_source(
     progress.report("convert", detail="reading")
     if format_of(model) == "tflite":
         return _passed_through(model, started)
+    custom_objects = Path(custom_objects) if custom_objects else None
     if custom_objects and not custom_objects.is_file():
         raise UsageError(f"{custom_objects}: no such file", remedy="give --custom-objects a .py file")
     with readable(model):
