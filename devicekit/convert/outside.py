@@ -14,7 +14,7 @@ from typing import Any
 
 from devicekit.convert import parts
 from devicekit.convert.load import Loaded
-from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, traced_as
+from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, in_order, traced_as
 from devicekit.convert.remedies.proof import FLOOR, distance, feeds
 from devicekit.convert.remedies.remedy import MAX_DIFFERENCE, Remedy, Rewrite
 from devicekit.errors import ConvertError, Unsupported
@@ -323,25 +323,11 @@ def _region(outputs: Sequence[Any], given: set[Any], controls: Sequence[Any]) ->
 
     Side effects (`controls`) belong to it where they read no strings: an assertion about text goes outside.
     """
-    ops: list[Any] = []
-    read: set[Any] = set()
-    done: set[str] = set()
-    pending = [t.op for t in reversed(outputs) if t.ref() not in given]
-    pending += [op for op in controls if not _reads_strings(op)]
-    while pending:
-        op = pending[-1]
-        before = [t.op for t in op.inputs if t.ref() not in given and t.op.name not in done]
-        if op.name in done:
-            pending.pop()
-        elif before:
-            pending.extend(before)
-        else:
-            done.add(pending.pop().name)
-            if op.type == "Placeholder":
-                read.add(op.outputs[0].ref())
-            else:
-                ops.append(op)
-    return ops, read
+    ends = [op for op in controls if not _reads_strings(op)]
+    ends += [tensor.op for tensor in outputs if tensor.ref() not in given]
+    ordered = list(in_order(ends, lambda op: [t.op for t in op.inputs if t.ref() not in given]))
+    read = {op.outputs[0].ref() for op in ordered if op.type == "Placeholder"}
+    return [op for op in ordered if op.type != "Placeholder"], read
 
 
 def _reads_strings(op: Any) -> bool:

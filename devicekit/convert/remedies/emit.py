@@ -212,11 +212,17 @@ def function_graphs(op: Any) -> dict[str, Any]:
 
 def needed_ops(graph: Any) -> Iterator[Any]:
     """Yields the ops that a FuncGraph's outputs and side effects depend on, each behind its inputs."""
-    pending = [tensor.op for tensor in reversed(graph.outputs)] + list(getattr(graph, "control_outputs", ()))
+    ends = [*getattr(graph, "control_outputs", ()), *(tensor.op for tensor in graph.outputs)]
+    return in_order(ends, lambda op: [*(tensor.op for tensor in op.inputs), *op.control_inputs])
+
+
+def in_order(ends: Sequence[Any], needs: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
+    """Yields the ops `ends` and all that they need by `needs`, and so on, each behind what it needs."""
+    pending = [*reversed(ends)]
     done: set[str] = set()
     while pending:
         op = pending[-1]
-        before = [one for one in (*(t.op for t in op.inputs), *op.control_inputs) if one.name not in done]
+        before = [one for one in needs(op) if one.name not in done]
         if op.name in done:
             pending.pop()
         elif before:
