@@ -1,7 +1,6 @@
 """The child that runs two models on the same inputs: what crashes here is a finding there."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,13 @@ from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph
 from devicekit.quantize import fidelity
 from devicekit.quantize.calibration import load_data, rows
-from devicekit.quantize.predictor import Predictor, stacked
+from devicekit.quantize.predictor import Predictor
 from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.words import worded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Row = Mapping[str, "NDArray[Any]"]
 
 RANDOM_COUNT = 64
 THREADS = 2
@@ -52,7 +49,8 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"running": label}
         try:
             samples = rows(real, graph)[:count]
-            outputs[label] = _run(graph, samples, request["evaluation_s"] / len(graphs))
+            predictor = Predictor(with_signature(graph.path.read_bytes()), threads=THREADS)
+            outputs[label] = predictor.predict_all(samples, seconds=request["evaluation_s"] / len(graphs))
         except (RuntimeError, ValueError) as error:
             yield {"refused": f"{label} does not run here: {worded('loads', error).detail}"}
             return
@@ -69,18 +67,6 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "inputs": f"{count} samples of {data.source}" if not data.is_random else f"{count} {data.source}",
         "notes": [*_notes(reference), *(f"output {name} is random: not compared" for name in sorted(random))],
     }
-
-
-def _run(graph: Graph, samples: Sequence[Row], evaluation_s: float) -> dict[str, "NDArray[Any]"]:
-    """Returns the outputs for as many samples as `evaluation_s` allows, one at least."""
-    predictor = Predictor(with_signature(graph.path.read_bytes()), threads=THREADS)
-    deadline = time.monotonic() + evaluation_s
-    outputs = []
-    for sample in samples:
-        outputs.append(predictor.predict(sample))
-        if time.monotonic() > deadline:
-            break
-    return stacked(outputs)
 
 
 def _real(values: "NDArray[Any]", graph: Graph, name: str) -> "NDArray[Any]":

@@ -1,5 +1,6 @@
 """Predictor: runs a .tflite on this host by the names of its signature, in float whatever its borders are."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,16 @@ class Predictor:
         """Returns the outputs for `sample`, dequantized."""
         outputs = self.invoke(self.feed(sample))
         return {name: _dequantized(values, self._outputs[name]) for name, values in outputs.items()}
+
+    def predict_all(self, samples: Sequence[Arrays], *, seconds: float) -> dict[str, "NDArray[Any]"]:
+        """Returns the stacked outputs for as many samples as `seconds` allow, one at least."""
+        deadline = time.monotonic() + seconds
+        outputs = []
+        for sample in samples:
+            outputs.append(self.predict(sample))
+            if time.monotonic() > deadline:
+                break
+        return stacked(outputs)
 
 
 def stacked(outputs: Sequence[Arrays]) -> dict[str, "NDArray[Any]"]:
