@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def data() -> Path:
     """Returns the folder of test models and their inputs."""
     return DATA
+
+
+@pytest.fixture(scope="session")
+def written_by(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Returns the folder that a script fills: `make_….py FOLDER`."""
+
+    def write(script: Path) -> Path:
+        folder = tmp_path_factory.mktemp(script.stem)
+        subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+        return folder
+
+    return write

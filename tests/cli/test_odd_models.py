@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,9 @@ UNVERIFIED = "FlexMatrixInverse: LiteRT has no kernel here, so it was not compar
 
 
 @pytest.fixture(scope="session")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd(written_by: Callable[[Path], Path]) -> Path:
     """The folder of models that make_odd_models.py writes (ten seconds)."""
-    folder = tmp_path_factory.mktemp("odd")
-    script = Path(__file__).with_name("make_odd_models.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
+    return written_by(Path(__file__).with_name("make_odd_models.py"))
 
 
 def devicekit(*argv: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,6 @@
 """Models for the conversion tests, and one cache of conversions for the whole session."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,12 +35,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(written_by: Callable[[Path], Path]) -> Path:
     """The folder of models that make_models.py writes (seven seconds)."""
-    folder = tmp_path_factory.mktemp("made")
-    script = Path(__file__).with_name("make_models.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
+    return written_by(Path(__file__).with_name("make_models.py"))
 
 
 @pytest.fixture(scope="session")

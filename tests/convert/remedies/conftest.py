@@ -1,19 +1,19 @@
 """Models that need remedies, made once per session."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def ailing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ailing(written_by: Callable[[Path], Path]) -> Path:
     """The folder of models that make_models.py writes."""
-    folder = tmp_path_factory.mktemp("ailing")
-    script = Path(__file__).with_name("make_models.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
+    return written_by(Path(__file__).with_name("make_models.py"))
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +32,14 @@ def own_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "        return 2 * inputs - keras.ops.mean(inputs, axis=0, keepdims=True)\n"
     )
     return path
+
+
+@pytest.fixture(scope="module")
+def probed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What probe.py finds of the module's CASES, the name of a file here (half a minute)."""
+    path = tmp_path_factory.mktemp("probed") / "result.json"
+    here = Path(__file__).parent
+    argv = [sys.executable, str(here / "probe.py"), str(here / request.module.CASES), str(path)]
+    subprocess.run(argv, check=True, capture_output=True)
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

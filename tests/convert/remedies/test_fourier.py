@@ -1,29 +1,17 @@
 """Fourier transforms of any size, and complex arithmetic between them, run on LiteRT's builtin kernels."""
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
+CASES = "fourier_cases.py"
 # LiteRT transforms these itself.
 NATIVE = ("rfft of 2", "rfft2d of 2^n", "stft of 2^n")
 IMPOSSIBLE = ("prime", "complex output")
-
-
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What probe.py finds of fourier_cases.py (half a minute)."""
-    path = tmp_path_factory.mktemp("probed") / "result.json"
-    argv = [sys.executable, str(HERE / "probe.py"), str(HERE / "fourier_cases.py"), str(path)]
-    subprocess.run(argv, check=True, capture_output=True)
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
 
 
 def test_every_transform_runs_in_litert_and_equals_tensorflow(probed: dict[str, Any]) -> None:

@@ -1,28 +1,14 @@
 """Functions that LiteRT has no kernel for are made of those that it has."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
+CASES = "numeric_cases.py"
 GELUS = ("gelu", "gelu of keras", "gelu by hand")
 IMPOSSIBLE = {"bincount of unknown size": "DenseBincount", "inverse of 9": "MatrixInverse"}
-
-
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What probe.py finds of numeric_cases.py (half a minute)."""
-    path = tmp_path_factory.mktemp("probed") / "result.json"
-    argv = [sys.executable, str(HERE / "probe.py"), str(HERE / "numeric_cases.py"), str(path)]
-    subprocess.run(argv, check=True, capture_output=True)
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
 
 
 def test_every_function_runs_in_litert_and_equals_tensorflow(probed: dict[str, Any]) -> None:

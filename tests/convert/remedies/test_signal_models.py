@@ -1,7 +1,6 @@
 """Models with audio front-ends, Fourier layers and linear algebra convert, each with its rewrites told."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(written_by: Callable[[Path], Path]) -> Path:
     """The folder of models that make_signal_models.py writes (ten seconds)."""
-    folder = tmp_path_factory.mktemp("signals")
-    script = Path(__file__).with_name("make_signal_models.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
+    return written_by(Path(__file__).with_name("make_signal_models.py"))
 
 
 def difference(source: Source, recorded: Path) -> float:

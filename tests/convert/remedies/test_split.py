@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,9 @@ DETECTORS = [f"detector_{tag}" for tag in TAGS]
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(written_by: Callable[[Path], Path]) -> Path:
     """The folder of models that make_split_models.py writes."""
-    folder = tmp_path_factory.mktemp("split")
-    script = Path(__file__).with_name("make_split_models.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
+    return written_by(Path(__file__).with_name("make_split_models.py"))
 
 
 def composed(tflite: Path, inputs: dict[str, Any]) -> dict[str, Any]:
