@@ -8,6 +8,7 @@ from devicekit.convert.remedies import REMEDIES
 from devicekit.plugins import resolve
 from devicekit.profile.lookup import check_profile_file, load_profile
 from devicekit.quantize.recipes import RECIPES, describe
+from tests.zoo.table import ZOO
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +27,10 @@ def test_the_recipes_are_described_as_the_code_describes_them() -> None:
 def test_the_rewrites_are_described_as_the_code_describes_them() -> None:
     shown = re.findall(r"^\| (.+) \| `(\w+)` \|$", README, re.MULTILINE)
     assert shown == [(resolve(target).does, name) for name, target in REMEDIES.items()]
+
+
+def test_the_zoo_is_as_large_as_said() -> None:
+    assert re.findall(r"shows (\d+) architectures", README) == [str(len(ZOO))]
 
 
 def test_the_transcript_shows_what_deploy_prints() -> None:
