@@ -272,7 +272,13 @@ def nearest_miss(candidates: Sequence[Candidate]) -> tuple[str, str]:
     rejected = [c for c in candidates if c.status == "rejected"] or list(candidates)
     if not rejected:
         return "no recipe was tried", "name recipes in the profile's [recipes] try, or with --recipe"
-    best = min(rejected, key=lambda c: (len(c.findings), max(f.excess or 1 for f in c.findings)))
+
+    def distance(candidate: Candidate) -> tuple[bool, int, float]:
+        # One that was not measured, as a rule was broken before, may miss by more than is known.
+        excess = max(finding.excess or 1 for finding in candidate.findings)
+        return candidate.measurement is None, len(candidate.findings), excess
+
+    best = min(rejected, key=distance)
     detail = "; ".join(finding.detail for finding in best.findings)
     remedies = list(dict.fromkeys(finding.remedy for finding in best.findings))
     return f"{best.recipe} comes closest: {detail}", "; and ".join(remedies)

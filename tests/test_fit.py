@@ -105,6 +105,12 @@ def test_the_nearest_miss_breaks_the_fewest_rules() -> None:
     )
 
 
+def test_the_nearest_miss_is_one_whose_every_miss_is_known() -> None:
+    slow = fit.reject(candidate("int8", 2, 10.0), Finding("--max-latency", "10 ms", "m", excess=10.0))
+    poor = fit.reject(candidate("weight_int4", 1), Finding("quality.min_cosine", "0.94", "m", excess=1.04))
+    assert fit.nearest_miss([poor, slow])[0] == "int8 comes closest: 10 ms"
+
+
 def test_quality_below_a_threshold_is_a_finding_with_the_way_to_accept_it() -> None:
     [finding] = fit.quality_findings(profile(), fidelity(top1=0.962), is_calibrated=True)
     assert finding.rule == "quality.min_top1_agreement"
