@@ -23,27 +23,26 @@ OUTLIER = 4000.0
 DEPTHWISE, POINTWISE = 6, 7  # ops of the digits: the second separable convolution
 
 
-@pytest.fixture(scope="module")
-def outlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits with one channel between two convolutions 4000 times larger, undone by the second one."""
+def changed_digits(path: Path, factors: dict[tuple[int, int], float]) -> Path:
+    """Writes the digits with channel 0 of constants multiplied: (op, input) -> factor."""
     content = bytearray((DATA / "digits.float32.tflite").read_bytes())
     tree = flatbuffer_utils.read_model_from_bytearray(content)
     graph = tree.subgraphs[0]
-    depthwise, pointwise = graph.operators[DEPTHWISE], graph.operators[POINTWISE]
-    for index, factor in (
-        (depthwise.inputs[1], OUTLIER),
-        (depthwise.inputs[2], OUTLIER),
-        (pointwise.inputs[1], 1 / OUTLIER),
-    ):
-        tensor = graph.tensors[index]
-        values = (
-            np.frombuffer(bytes(tree.buffers[tensor.buffer].data), np.float32).reshape(tensor.shape).copy()
-        )
+    for (op, number), factor in factors.items():
+        tensor = graph.tensors[graph.operators[op].inputs[number]]
+        buffer = tree.buffers[tensor.buffer]
+        values = np.frombuffer(bytes(buffer.data), np.float32).reshape(tensor.shape).copy()
         values[..., 0] *= factor
-        tree.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
-    path = tmp_path_factory.mktemp("outlier") / "outlier.tflite"
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
     return path
+
+
+@pytest.fixture(scope="module")
+def outlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits with one channel between two convolutions 4000 times larger, undone by the second one."""
+    factors = {(DEPTHWISE, 1): OUTLIER, (DEPTHWISE, 2): OUTLIER, (POINTWISE, 1): 1 / OUTLIER}
+    return changed_digits(tmp_path_factory.mktemp("outlier") / "outlier.tflite", factors)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +106,18 @@ def test_an_op_in_float_that_nobody_asked_for_is_a_finding(result: BuildResult) 
     assert finding.detail == "not int8, computed in float32: CONV_2D"
 
 
+def test_ops_that_need_no_float_are_taken_back(tmp_path: Path) -> None:
+    """A small channel has weights so large that those beside them vanish in 8 bits; its tensor does not."""
+    factors = {(DEPTHWISE, 1): 1e-4, (DEPTHWISE, 2): 1e-4, (POINTWISE, 1): 1e4}
+    model = changed_digits(tmp_path / "uneven.tflite", factors)
+    wanted = Thresholds(0.98, 0.98)
+    result = build(model, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path / "out", wanted=wanted)
+    plain, better = result.candidates
+    assert plain.fidelity and plain.fidelity.cosine < 0.98
+    assert better.path
+    assert [op.name for op in proof.float_ops(read_graph(better.path))] == ["CONV_2D"]
+
+
 def test_thresholds_that_no_half_in_float_meets_are_a_note_on_int8(outlier: Path, tmp_path: Path) -> None:
     result = build(
         outlier, ["int8_float_io"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=Thresholds(1.0, 1.0)
@@ -152,6 +163,16 @@ def test_int8_that_meets_the_thresholds_is_left_alone(
 def test_without_thresholds_there_is_no_search(outlier: Path, tmp_path: Path) -> None:
     result = build(outlier, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path)
     assert [(one.recipe, one.notes) for one in result.candidates] == [("int8", ())]
+
+
+def test_no_set_holds_more_than_half_of_the_ops(outlier: Path, make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(outlier, data=DATA / "digits.npz", wanted=asdict(Thresholds(0.98, 0.98)))
+    search = mixed._Search(bench, judged(bench, "int8", bench.quantized("int8", int8)), int8)
+    scopes = list(search.ops)
+    assert len(scopes) == 14
+    ranked = [frozenset(scopes[:5]), frozenset(scopes[4:9]), frozenset(scopes[9:11]), frozenset(scopes[:2])]
+    assert search._prefixes(ranked) == [ranked[0], ranked[0] | ranked[2]]
+    assert all(len(kept) <= 7 for kept in search.sets)
 
 
 def test_a_search_that_runs_out_of_time_says_so(outlier: Path, make_bench: Callable[..., Bench]) -> None:

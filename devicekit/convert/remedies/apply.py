@@ -111,7 +111,7 @@ def _judged(done: Rewritten, remedy: Remedy, make: Callable[[], tuple[Any, tuple
         return _left_out(done, remedy, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
     if found > remedy.max_difference:
         return _left_out(
-            done, remedy, f"outputs would differ by {found:.1g}, at most {remedy.max_difference:g} is"
+            done, remedy, f"outputs would differ by {found:.1g}, more than {remedy.max_difference:g}"
         )
     rewrite = Rewrite(remedy.name, remedy.does, layers, None if math.isinf(remedy.max_difference) else found)
     variables = tuple(getattr(function.graph, "variables", ()))

@@ -1,0 +1,50 @@
+"""A remedy is applied where its outputs are equal on random and edge inputs, else left out with a note."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of each remedy of judged.py (ten seconds)."""
+    path = tmp_path_factory.mktemp("judged") / "result.json"
+    script = Path(__file__).with_name("judged.py")
+    subprocess.run([sys.executable, str(script), str(path)], check=True, capture_output=True)
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("same", 0.0), ("same_layer", 0.0), ("near", 2.1e-5)], ids=lambda value: str(value)
+)
+def test_what_is_equal_is_applied_with_its_difference(judged: dict[str, Any], name: str, most: float) -> None:
+    [(_, difference)] = judged[name]["rewrites"]
+    assert most / 2 <= difference <= most
+    assert judged[name]["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("apart", "outputs would differ by 0.001, more than 0.0001"),
+        ("apart_layer", "outputs would differ by 0.01, more than 0.0001"),
+        ("apart_at_zeros", "outputs would differ by 0.01, more than 0.0001"),
+        ("not_finite", "outputs would differ by inf, more than 0.0001"),
+        ("other_shape", "outputs would differ by inf, more than 0.0001"),
+        ("failing", "ValueError: no such thing"),
+    ],
+)
+def test_what_is_not_equal_is_left_out_and_leaves_the_model_as_it_was(
+    judged: dict[str, Any], name: str, why: str
+) -> None:
+    assert judged[name]["rewrites"] == []
+    [note] = judged[name]["notes"]
+    assert note.endswith(f" not applied: {why}")
+    assert judged[name]["moved"] == 0
