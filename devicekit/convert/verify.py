@@ -60,7 +60,7 @@ def verify(
     if unverified:
         return Verified(_reference(inputs, expected), None, (unverified,))
     actual = _run_tflite(path, tflite, inputs, apart)
-    notes = _check_finite(path, expected, actual)
+    notes = check_finite(path, expected, actual)
     reference = _reference(inputs, expected)
     random = _random_outputs(graph, expected, apart)
     if random:
@@ -177,7 +177,11 @@ def _plain(value: Any) -> Any:
     return array.astype(bytes) if array.dtype == object else array
 
 
-def _check_finite(path: Path, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, ...]:
+def check_finite(path: Path, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns notes on outputs that are not finite in Keras; raises ConvertError where the .tflite's alone are.
+
+    `path` is the source model, for messages.
+    """
     import numpy as np
 
     notes = []

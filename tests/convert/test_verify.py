@@ -1,9 +1,12 @@
 """Which differences between Keras and the .tflite are another model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from devicekit.convert.verify import compare, constant_outputs
+from devicekit.convert.verify import check_finite, compare, constant_outputs
+from devicekit.errors import ConvertError
 
 BOXES = np.array([[[640, 10, 0.9], [320, 20, 0.1]]], np.float32)
 
@@ -59,3 +62,27 @@ def test_an_output_that_random_inputs_do_not_change_is_noted() -> None:
         'output "zeros" is constant on random inputs: that it equals Keras proves little',
         'output "same" is constant on random inputs: that it equals Keras proves little',
     )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_tflite_that_is_not_finite_where_keras_is_does_not_pass(value: float) -> None:
+    wanted = {"y": np.array([[1.0, np.nan], [2.0, 3.0]])}
+    given = {"y": np.array([[1.0, 0.0], [2.0, value]])}
+    with pytest.raises(ConvertError) as caught:
+        check_finite(Path("m.keras"), wanted, given)
+    assert caught.value.message == (
+        'm.keras does not convert: output "y" of the .tflite is NaN or infinite where Keras is not'
+    )
+
+
+def test_what_is_not_finite_in_keras_too_is_noted() -> None:
+    wanted = {"y": np.array([[1.0, np.nan], [2.0, 3.0]]), "n": np.array([[1], [2]])}
+    assert check_finite(Path("m.keras"), wanted, wanted) == (
+        'output "y" is NaN or infinite for some random inputs, in Keras too',
+    )
+
+
+def test_a_model_that_gives_nothing_finite_is_refused() -> None:
+    wanted = {"y": np.full((4, 2), np.nan)}
+    with pytest.raises(ConvertError, match='output "y" is NaN or infinite in Keras already'):
+        check_finite(Path("m.keras"), wanted, wanted)
