@@ -178,7 +178,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_finite(path: Path, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns notes on outputs that are not finite in Keras; raises ConvertError where the .tflite's alone are.
+    """Returns notes on what is not finite in Keras; raises ConvertError for what is in the .tflite alone.
 
     `path` is the source model, for messages.
     """
