@@ -1,4 +1,4 @@
-"""Remedies that are equal, and remedies that are not, on a model of two layers: `judged.py RESULT.json`.
+"""Remedies that are equal, and remedies that are not, on two small models: `judged.py RESULT.json`.
 
 The result is, for each remedy of TABLE applied alone, its `rewrites` (name, difference) and `notes`, and
 `moved`: how far the model itself is afterwards from what it was.
@@ -49,13 +49,26 @@ apart_at_zeros = on_relu(lambda y: tf.where(tf.reduce_all(y == 1.0), y + 0.01, y
 not_finite = on_relu(lambda y: tf.where(y > 1.0, np.nan, y))
 other_shape = on_relu(lambda y: tf.concat([y, y], axis=0))
 failing = on_relu(fail)
+# For log_of_spread: in the last bit of its values, and in much more.
+last_bit = on_relu(lambda y: y * (1 + 1.2e-7 * tf.constant([1.0, -1.0, 1.0, -1.0])))
+apart_in_log = on_relu(lambda y: y * 1.01)
 same_layer = on_dense(lambda y: y + 0.0)
 apart_layer = on_dense(lambda y: y * 1.01)
 
 TABLE = (
     *("same", "near", "apart", "apart_at_zeros", "not_finite", "other_shape", "failing"),
-    *("same_layer", "apart_layer"),
+    *("last_bit", "apart_in_log", "same_layer", "apart_layer"),
 )
+
+
+def log_of_spread(x):
+    """Takes the logarithm of rounding where inputs are equal, like a log-mel spectrogram of a constant."""
+    y = tf.nn.relu(x)
+    return tf.math.log(tf.abs(y - tf.reduce_mean(y)) + 1e-9)
+
+
+def named_y(compute):
+    return lambda x: {"y": compute(x)}
 
 
 def main() -> None:
@@ -70,7 +83,7 @@ def main() -> None:
     for name in TABLE:
         loaded = Loaded(
             path=Path("model.keras"),
-            call=lambda x: {"y": model(x)},
+            call=named_y(log_of_spread if name in ("last_bit", "apart_in_log") else model),
             inputs=(tf.TensorSpec((1, 4), name="x"),),
             holds=model,
             parameters=None,

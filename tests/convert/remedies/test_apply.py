@@ -30,6 +30,12 @@ def test_what_is_equal_is_applied_with_its_difference(judged: dict[str, Any], na
     assert judged[name]["notes"] == []
 
 
+def test_a_difference_where_rounding_alone_decides_does_not_count(judged: dict[str, Any]) -> None:
+    [(_, difference)] = judged["last_bit"]["rewrites"]
+    assert difference < 1e-5
+    assert judged["apart_in_log"]["rewrites"] == []
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
