@@ -169,3 +169,43 @@ def test_a_file_in_the_place_of_a_part_is_not_overwritten(models: Path, tmp_path
         devicekit.convert(models / "review_modern.keras", path=tmp_path / "model.tflite")
     assert caught.value.message == f"{tmp_path}/model.preprocess.py exists already"
     assert [path.name for path in tmp_path.iterdir()] == ["model.preprocess.py"]
+
+
+@pytest.fixture(scope="module")
+def judged(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of each split of split_judged.py (ten seconds)."""
+    folder = tmp_path_factory.mktemp("judged")
+    script = Path(__file__).with_name("split_judged.py")
+    subprocess.run([sys.executable, str(script), str(models), str(folder)], check=True, capture_output=True)
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "files"),
+    [
+        ("text", "preprocess", ["preprocess.json", "preprocess.py"]),
+        ("boxes", "postprocess", ["postprocess.py"]),
+    ],
+)
+def test_a_part_that_is_equal_outside_is_taken_out(
+    judged: dict[str, Any], name: str, part: str, files: list[str]
+) -> None:
+    assert judged[name] == {"parts": [part], "refused": [], "files": files}
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "why"),
+    [
+        ("wrong_text", "tokens", "outputs would differ by 0."),
+        ("broken_text", "tokens", "ValueError: no such thing"),
+        ("wrong_boxes", "suppress", "outputs would differ by 0.5"),
+    ],
+)
+def test_a_part_that_is_not_equal_outside_stays_in_and_leaves_no_file(
+    judged: dict[str, Any], name: str, layer: str, why: str
+) -> None:
+    assert (judged[name]["parts"], judged[name]["files"]) == ([], [])
+    [refused] = judged[name]["refused"]
+    assert refused.startswith(f"what {layer}") and "could not be proven equal outside the model" in refused
+    assert why in refused
