@@ -75,6 +75,16 @@ def test_a_crash_of_tensorflows_quantizer_is_a_reason_and_no_crash(
     )
 
 
+def test_what_tensorflow_leaves_in_float_is_no_better(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(MODELS / "lstm_unrolled.tflite")
+    (bench.out_dir / "second_source.int8.tflite").write_bytes(bench.model)  # as if it had made this
+    before = failed("int8", Finding("quantized", "not int8: X", "use dynamic_int8"))
+    after = second_source.build(bench, before)
+    [finding] = after.findings
+    assert after.path is None and finding.remedy == "use dynamic_int8"
+    assert finding.detail.startswith("not int8: X (TensorFlow's quantizer: not int8, computed in float32: ")
+
+
 def test_samples_go_to_the_input_of_their_name(
     two_inputs: Path, make_bench: Callable[..., Bench], save_npz: Callable[..., Path]
 ) -> None:
