@@ -3,7 +3,6 @@
 `python -m tests.zoo.drive MODEL OUT` with MODEL as build.py wrote it; leaves OUT/MODEL.json.
 """
 
-import inspect
 import json
 import re
 import shutil
@@ -106,13 +105,13 @@ def examined(deployment: Any, model: Path, entry: Entry, outside: check.Outside)
 
 
 def options(entry: Entry) -> dict[str, Any]:
-    """Returns what this model needs to be told; of the options that the kit has."""
+    """Returns what this model needs to be told."""
     given: dict[str, Any] = {}
     if entry.trust:
         given["trust"] = True
     if entry.custom:
         given["custom_objects"] = HERE / "custom.py"
-    if entry.shapes and "shapes" in inspect.signature(devicekit.deploy).parameters:
+    if entry.shapes:
         given["shapes"] = entry.shapes
     return given
 
