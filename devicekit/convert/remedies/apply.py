@@ -9,11 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from devicekit.convert.blame import summary
 from devicekit.convert.load import Loaded, layers_in
 from devicekit.convert.remedies import REMEDIES
 from devicekit.convert.remedies.emit import all_ops, emitted
 from devicekit.convert.remedies.proof import difference
-from devicekit.convert.remedies.remedy import HALF, MAX_DIFFERENCE, NotApplicable, OwnCall, Remedy, Rewrite
+from devicekit.convert.remedies.remedy import (
+    HALF_STEPS,
+    MAX_DIFFERENCE,
+    NotApplicable,
+    OwnCall,
+    Remedy,
+    Rewrite,
+)
 from devicekit.graph.layers import Layers
 from devicekit.plugins import resolve
 
@@ -71,8 +79,8 @@ def _on_layers(done: Rewritten, remedy: Remedy, loaded: Loaded, trace: Callable[
         names = tuple(layer.name for layer in calls if not before[layer].was_called)
         return (function, names) if names else (done.function, ())
 
-    is_half = any("16" in str(layer.compute_dtype) for layer in calls)
-    new = _judged(done, replace(remedy, max_difference=HALF) if is_half else remedy, make)
+    step = max(HALF_STEPS.get(str(layer.compute_dtype), 0.0) for layer in calls)
+    new = _judged(done, replace(remedy, step=step), make)
     if new.function is done.function:
         for layer in calls:
             layer.call = before[layer].call
@@ -101,24 +109,22 @@ def _judged(done: Rewritten, remedy: Remedy, make: Callable[[], tuple[Any, tuple
         function, layers = make()
         if function is done.function:
             return done
-        found = difference(done.function, function, remedy.keys(done.function))
+        found = difference(done.function, function, remedy.keys(done.function), step=remedy.step)
     except NotApplicable as error:
         return _left_out(done, remedy, f"{error}")
     except MemoryError:
         raise
     except Exception as error:  # what TensorFlow raises where a rewrite does not suit the model
         _log.info("%s failed", remedy.name, exc_info=True)
-        return _left_out(done, remedy, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
-    if found > remedy.max_difference:
-        return _left_out(
-            done, remedy, f"outputs would differ by {found:.1g}, more than {remedy.max_difference:g}"
-        )
-    rewrite = Rewrite(remedy.name, remedy.does, layers, None if math.isinf(remedy.max_difference) else found)
+        return _left_out(done, remedy, summary(error))
+    if found > remedy.bound:
+        return _left_out(done, remedy, f"outputs would differ by {found:.1g}, more than {remedy.bound:g}")
+    rewrite = Rewrite(remedy.name, remedy.does, layers, None if math.isinf(remedy.bound) else found)
     variables = tuple(getattr(function.graph, "variables", ()))
     return replace(
         done,
         function=function,
-        reference=function if remedy.max_difference > MAX_DIFFERENCE else done.reference,
+        reference=function if remedy.bound > MAX_DIFFERENCE else done.reference,
         rewrites=(*done.rewrites, rewrite),
         holds=(*done.holds, *variables),
     )

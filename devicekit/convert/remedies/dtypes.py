@@ -2,7 +2,7 @@
 
 LiteRT's float kernels take float32. Values that were half are rounded less now: what the given model computes
 differs from it by that rounding, so the bound on the difference is a few steps of the narrower type in place
-of MAX_DIFFERENCE; a wrong rewrite is off by far more.
+of MAX_DIFFERENCE, or what such a step of the inputs changes; a wrong rewrite is off by far more.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from devicekit.convert.remedies.emit import Emitter, all_ops, as_tensor, copied, function_graphs
-from devicekit.convert.remedies.remedy import HALF, MAX_DIFFERENCE, ROUNDING_STEPS, Remedy, Rule
+from devicekit.convert.remedies.remedy import HALF_STEPS, Remedy, Rule
 
 
 def _in_float32(narrow: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
@@ -79,18 +79,18 @@ def _has(narrow: str, ops: Sequence[Any]) -> bool:
     return any(tensor.dtype.name == narrow for op in ops if id(op) in moving for tensor in op.outputs)
 
 
-def _remedy(narrow: str, max_difference: float) -> Remedy:
+def _remedy(narrow: str) -> Remedy:
     rule: Rule = partial(_in_float32, narrow)
     return Remedy(
         name=narrow,
         does=f"{narrow} computed in float32",
         rules={"*": rule},
         recognises=partial(_has, narrow),
-        max_difference=max_difference,
+        step=HALF_STEPS.get(narrow, 0.0),
         input_spec=partial(_spec, narrow),
     )
 
 
-FLOAT16 = _remedy("float16", HALF)
-BFLOAT16 = _remedy("bfloat16", ROUNDING_STEPS * 2.0**-7)
-FLOAT64 = _remedy("float64", MAX_DIFFERENCE)
+FLOAT16 = _remedy("float16")
+BFLOAT16 = _remedy("bfloat16")
+FLOAT64 = _remedy("float64")

@@ -6,7 +6,7 @@ Runs in the conversion child only: it imports TensorFlow.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from devicekit.convert.remedies.remedy import NotApplicable
+from devicekit.convert.remedies.remedy import ROUNDING_STEPS, NotApplicable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,11 +29,12 @@ ROUNDING = 1e-5
 SHARE_OF_ROUNDING = 0.1
 
 
-def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
+def difference(given: Any, rewritten: Any, keys: Sequence[int] = (), *, step: float = 0.0) -> float:
     """Returns max|rewritten - given| / max|given|, the worst of all outputs and inputs; inf: not the same.
 
-    `keys` are integers that matter to the model, such as those of its lookup tables. Raises NotApplicable
-    where the given model runs on none of the inputs.
+    `keys` are integers that matter to the model, such as those of its lookup tables. `step` is that of the
+    half type in which the given model computes, 0 for none. Raises NotApplicable where the given model runs
+    on none of the inputs.
     """
     import numpy as np
 
@@ -44,14 +45,15 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = ()) -> float:
     largest: dict[str, float] = {}
     for _, expected, _ in results:
         for name, values in expected.items():
-            largest[name] = max(largest.get(name, 0.0), _size(values))
+            largest[name] = max(largest.get(name, 0.0), size(values))
+    negligible = max(ROUNDING, ROUNDING_STEPS * step)
     found: list[float] = []
     for feed, expected, actual in results:
         for name, values in expected.items():
             floor = FLOOR * largest[name]
             error = distance(values, actual[name], floor=floor) if name in actual else np.inf
-            is_rounding = ROUNDING < error < np.inf and SHARE_OF_ROUNDING * error <= distance(
-                values, run(given, _nudged(feed))[name], floor=floor
+            is_rounding = negligible < error < np.inf and SHARE_OF_ROUNDING * error <= distance(
+                values, run(given, _nudged(feed, step))[name], floor=floor
             )
             found.extend([] if is_rounding else [error])
     if not found:
@@ -75,7 +77,7 @@ def distance(expected: "NDArray[Any]", actual: "NDArray[Any]", *, floor: float) 
         return np.inf
     wanted, found = (np.where(finite, values, 0).astype(np.complex128) for values in (expected, actual))
     error = float(np.abs(found - wanted).max(initial=0.0))
-    return error / (max(_size(wanted), floor) or 1.0)
+    return error / (max(size(wanted), floor) or 1.0)
 
 
 def feeds(specs: Sequence[Any], keys: Sequence[int] = ()) -> Iterator[Feed]:
@@ -102,8 +104,8 @@ def _drawn(generator: Any, spec: Any, low: float, high: float, keys: Sequence[in
     return np.asarray(generator.choice(pool, shape)).astype(dtype)
 
 
-def _nudged(feed: Feed) -> Feed:
-    """Returns inputs whose floats differ in their last bit, up or down at random."""
+def _nudged(feed: Feed, step: float) -> Feed:
+    """Returns inputs whose floats differ in their last bit, or by `step` if that is more, up or down."""
     import numpy as np
 
     generator = np.random.default_rng(SEED)
@@ -111,7 +113,7 @@ def _nudged(feed: Feed) -> Feed:
     def moved(values: "NDArray[Any]") -> "NDArray[Any]":
         if values.dtype.kind not in "fc":
             return values
-        steps = generator.choice([-1, 1], values.shape) * np.finfo(values.dtype).eps
+        steps = generator.choice([-1, 1], values.shape) * max(step, np.finfo(values.dtype).eps)
         return np.asarray(values * (1 + steps)).astype(values.dtype)
 
     return [moved(values) for values in feed]
@@ -158,7 +160,8 @@ def wide(values: Any) -> "NDArray[Any]":
     return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array
 
 
-def _size(values: "NDArray[Any]") -> float:
+def size(values: "NDArray[Any]") -> float:
+    """Returns the largest finite value of an array of floats, without its sign; 0 where there is none."""
     import numpy as np
 
     if values.dtype.kind not in "fc" or not values.size:

@@ -10,6 +10,7 @@ import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -52,12 +53,15 @@ failing = on_relu(fail)
 # For log_of_spread: in the last bit of its values, and in much more.
 last_bit = on_relu(lambda y: y * (1 + 1.2e-7 * tf.constant([1.0, -1.0, 1.0, -1.0])))
 apart_in_log = on_relu(lambda y: y * 1.01)
+# As if the model computed in float16: within its rounding, and beyond what a step of the inputs changes.
+step_apart = replace(on_relu(lambda y: y * 1.01), step=2.0**-10)
+steps_apart = replace(on_relu(lambda y: y * 1.05), step=2.0**-10)
 same_layer = on_dense(lambda y: y + 0.0)
 apart_layer = on_dense(lambda y: y * 1.01)
 
 TABLE = (
     *("same", "near", "apart", "apart_at_zeros", "not_finite", "other_shape", "failing"),
-    *("last_bit", "apart_in_log", "same_layer", "apart_layer"),
+    *("last_bit", "apart_in_log", "same_layer", "apart_layer", "step_apart", "steps_apart"),
 )
 
 

@@ -18,6 +18,7 @@ import tf_keras
 folder = Path(sys.argv[1])
 k2, k3 = tf_keras.layers, keras.layers
 random = np.random.default_rng(11)
+keras.utils.set_random_seed(11)
 
 
 def save(model, name, *, integers=None):
@@ -57,6 +58,9 @@ save(
 )
 save(sequential(tf_keras, (6,), k2.Dense(5, dtype="float64"), dtype="float64"), "double.h5")
 save(sequential(keras, (40, 3), k3.LSTM(5, name="lstm", **half)), "half_lstm.keras")
+keras.utils.set_random_seed(7)  # weights that make 18 steps of rounding out of plain pixels
+save(sequential(keras, (40, 3), k3.LSTM(5, name="lstm", **half)), "sensitive_half_lstm.keras")
+save(sequential(keras, (40, 3), k3.LSTM(5, name="lstm", dtype="mixed_bfloat16")), "bfloat_lstm.keras")
 
 bicubic = k3.Resizing(9, 4, interpolation="bicubic", name="bigger")
 save(sequential(keras, (6, 5, 3), bicubic, k3.Conv2D(2, 3)), "bicubic.keras")

@@ -22,7 +22,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("same", 0.0), ("same_layer", 0.0), ("near", 2.1e-5)], ids=lambda value: str(value)
+    ("name", "most"),
+    [("same", 0.0), ("same_layer", 0.0), ("near", 2.1e-5), ("step_apart", 0.0101)],
+    ids=lambda value: str(value),
 )
 def test_what_is_equal_is_applied_with_its_difference(judged: dict[str, Any], name: str, most: float) -> None:
     [(_, difference)] = judged[name]["rewrites"]
@@ -41,6 +43,7 @@ def test_a_difference_where_rounding_alone_decides_does_not_count(judged: dict[s
     [
         ("apart", "outputs would differ by 0.001, more than 0.0001"),
         ("apart_layer", "outputs would differ by 0.01, more than 0.0001"),
+        ("steps_apart", "outputs would differ by 0.05, more than 0.015625"),
         ("apart_at_zeros", "outputs would differ by 0.01, more than 0.0001"),
         ("not_finite", "outputs would differ by inf, more than 0.0001"),
         ("other_shape", "outputs would differ by inf, more than 0.0001"),

@@ -72,15 +72,22 @@ def test_a_rewritten_model_equals_what_keras_computed(
 
 
 @pytest.mark.parametrize(
-    ("name", "remedies"), [("half.keras", ["float16"]), ("half_lstm.keras", ["fused_lstm", "float16"])]
+    ("name", "remedies"),
+    [
+        ("half.keras", ["float16"]),
+        ("half_lstm.keras", ["fused_lstm", "float16"]),
+        ("sensitive_half_lstm.keras", ["fused_lstm", "float16"]),
+        ("bfloat_lstm.keras", ["fused_lstm", "bfloat16"]),
+    ],
 )
 def test_half_precision_is_computed_in_float32(ailing: Path, name: str, remedies: list[str]) -> None:
     source = convert_source(ailing / name)
     assert [one.remedy for one in source.rewrites] == remedies
     graph = read_graph(source.float_path)
     assert {tensor.dtype for tensor in graph.main.tensors} <= {"float32", "int32"}
-    # float16 has 10 bits behind the point: what Keras computed is off by a few steps of 1e-3.
-    assert difference(source, (ailing / name).with_suffix(".npz")) < 5e-3
+    # float16 has 10 bits behind the point: what Keras computed is off by a few steps of 1e-3; bfloat16 has 7.
+    few_steps = 4e-2 if "bfloat" in name else 5e-3
+    assert difference(source, (ailing / name).with_suffix(".npz")) < few_steps
     assert source.max_difference is not None
     assert source.max_difference < 1e-5  # against the same model in float32
 
