@@ -158,18 +158,25 @@ class Unsupported(ConvertError):
 
 
 class UntrustedModel(ModelError):
-    """Loading the file would run code that it carries.
+    """Loading the file would run code that it carries, or do what `danger` says.
 
     `made_by` is what wrote it ("Keras 2.15"), `stand_in` the function that --custom-objects may define for
     its Lambda layer.
     """
 
-    def __init__(self, path: str, *, carries: str, made_by: str = "", stand_in: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        carries: str,
+        made_by: str = "",
+        stand_in: str | None = None,
+        danger: str = "runs code stored in the file",
+    ) -> None:
         self.path = path
         better = f"define {stand_in}(inputs) in a file for --custom-objects" if stand_in else ""
         super().__init__(
-            f"{path}{f' ({made_by})' if made_by else ''} contains {carries}: "
-            "loading it runs code stored in the file",
+            f"{path}{f' ({made_by})' if made_by else ''} contains {carries}: loading it {danger}",
             remedy="if you trust where it came from: add --trust; "
             f"better: {better or 're-save it with a registered layer'}",
         )

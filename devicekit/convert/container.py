@@ -133,6 +133,10 @@ def read_header(
         raise UntrustedModel(
             f"{path}", carries=code, made_by=header.made_by, stand_in=layer and stand_in_name(layer)
         )
+    if (file := trust.named_file(config)) and not trusted:
+        raise UntrustedModel(
+            f"{path}", carries=file, made_by=header.made_by, danger="reads that file of this machine"
+        )
     if cycle := find_cycle(config):
         raise LoadError(
             str(path),
@@ -148,6 +152,7 @@ def _read_h5(path: Path) -> Header:
 
     try:
         with h5py.File(path, "r") as file:
+            elsewhere = next(_read_elsewhere(file), None)
             attributes = dict(file.attrs)
             group = file.get("model_weights")
             weight_bytes = _dataset_bytes(group) if group is not None else 0
@@ -157,6 +162,13 @@ def _read_h5(path: Path) -> Header:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         cause = "truncated" if "truncated file" in str(error) else "damaged"
         raise LoadError(str(path), found=f"a {cause} HDF5 file", remedy=_COPY_AGAIN) from error
+    if elsewhere:
+        raise LoadError(
+            str(path),
+            found=f"an HDF5 file that takes {elsewhere} from other files",
+            expected="one that holds all its data",
+            remedy="save it again from the code that builds it: model.save() writes one whole file",
+        )
     if "model_config" not in attributes:
         found = "an HDF5 file with weights only" if is_weights else "an HDF5 file that holds no Keras model"
         raise LoadError(str(path), found=found, expected="architecture and weights", remedy=_SAVE_WHOLE)
@@ -220,6 +232,28 @@ def _check_size(path: Path, weight_bytes: int) -> None:
             expected="less than 2 GiB, the most that a .tflite can hold",
             remedy="use a smaller variant of the model, or split it",
         )
+
+
+def _read_elsewhere(file: Any) -> Iterator[str]:
+    """Yields what an HDF5 file takes from other files: reading it would show files that nobody named."""
+    import h5py
+
+    pending, seen = [file], set()
+    while pending:
+        group = pending.pop()
+        for name in group:
+            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+                yield f"{group.name.rstrip('/')}/{name}"
+                continue
+            item = group.get(name)
+            address = item is not None and h5py.h5o.get_info(item.id).addr
+            if item is None or address in seen:
+                continue
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                pending.append(item)
+            elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+                yield str(item.name)
 
 
 def _dataset_bytes(group: Any) -> int:

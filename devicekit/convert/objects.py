@@ -5,8 +5,8 @@ it need not be trusted, and may be of another Python. `functions_in` reads the f
 """
 
 import ast
-import copy
 import importlib.util
+import json
 import keyword
 import re
 import sys
@@ -39,8 +39,10 @@ def stand_in_name(layer: str) -> str:
 
 def with_stand_ins(config: Any, functions: Collection[str]) -> Any:
     """Returns a copy of a Keras config in which each Lambda layer with one of `functions` is a STAND_IN."""
-    config = copy.deepcopy(config)
-    pending = [config] if functions else []
+    if not functions:
+        return config
+    config = json.loads(json.dumps(config))  # a deep copy, without Python's recursion
+    pending = [config]
     while pending:
         node = pending.pop()
         if isinstance(node, dict):
@@ -80,6 +82,7 @@ def load_objects(path: Path | None, keras: Any, registered: Collection[str]) -> 
         raise UsageError(f"{path}: no such Python file", remedy="give --custom-objects a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    sys.path.append(str(path.resolve().parent))  # for the modules beside it, also when its functions run
     before = {name: sys.modules.get(name) for name in ("keras", "keras.layers")}
     sys.modules.update({"keras": keras, "keras.layers": keras.layers})
     try:
@@ -93,11 +96,17 @@ def load_objects(path: Path | None, keras: Any, registered: Collection[str]) -> 
     finally:
         for name, old in before.items():
             sys.modules.pop(name, None) if old is None else sys.modules.update({name: old})
-    own = {k: v for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == spec.name}
+    own = {name: value for name, value in vars(module).items() if callable(value) and _is_beside(path, value)}
     # Registered classes are looked up as "Package>Name".
     named = {name: own[short] for name in registered if (short := name.rpartition(">")[2]) in own}
     named |= {keras.saving.get_registered_name(value): value for value in own.values()}
     return {**own, **named, STAND_IN: _stand_in_class(keras, own)}
+
+
+def _is_beside(path: Path, value: Any) -> bool:
+    """Returns whether the user's file, or a module beside it, defines `value`."""
+    file = getattr(sys.modules.get(getattr(value, "__module__", None) or ""), "__file__", None)
+    return bool(file) and Path(str(file)).resolve().parent == path.resolve().parent
 
 
 def with_names_for(config: Any, objects: Collection[str]) -> Any:

@@ -52,6 +52,14 @@ def find_code(config: Any) -> str | None:
     return next((found for layer, node in _walk(config) if (found := _code_in(node, layer))), None)
 
 
+def named_file(config: Any) -> str | None:
+    """Returns the first file that a layer reads its vocabulary from, in words; None if there is none."""
+    for name, node in layers_in(config):
+        if isinstance(node["config"].get("vocabulary"), str):
+            return f'a layer ("{name}") with the vocabulary {node["config"]["vocabulary"]}'
+    return None
+
+
 def foreign_names(config: Any) -> tuple[str, ...]:
     """Returns the classes and functions in a config that a module outside Keras defines: custom objects."""
     names: dict[str, None] = {}

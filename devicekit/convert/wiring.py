@@ -4,7 +4,7 @@ Both Kerases build a functional model by going over its layers until all have th
 ever (tf_keras 2.21, November 2026).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from devicekit.convert.trust import nodes_in
@@ -26,7 +26,10 @@ def _cycle_in(layers: list[Any]) -> tuple[str, ...]:
         for layer in layers
         if isinstance(layer, Mapping) and "name" in layer and isinstance(layer.get("inbound_nodes"), list)
     }
-    pending = {name: [[*_needs(call, calls)] for call in of_layer] for name, of_layer in calls.items()}
+    models = {str(layer.get("name")) for layer in layers if isinstance(layer, Mapping) and _is_model(layer)}
+    pending = {
+        name: [[*_needs(call, calls, models)] for call in of_layer] for name, of_layer in calls.items()
+    }
     done = dict.fromkeys(calls, 0)
     is_moving = True
     while is_moving:
@@ -52,15 +55,20 @@ def _cycle_in(layers: list[Any]) -> tuple[str, ...]:
 def _missing(
     needs: list[tuple[str, int]], calls: Mapping[str, list[Any]], done: Mapping[str, int]
 ) -> list[str]:
-    """Returns the layers whose calls are needed and not done yet.
+    """Returns the layers that have not been called often enough yet."""
+    return [name for name, count in needs if done[name] < min(count, len(calls[name]))]
 
-    Keras counts the calls of a model in a model from 1 and of other layers from 0: the lower count decides.
+
+def _is_model(layer: Mapping[str, Any]) -> bool:
+    return isinstance(layer.get("config"), Mapping) and "layers" in layer["config"]
+
+
+def _needs(call: Any, calls: Mapping[str, Any], models: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Yields (layer, how often it must have been called) of each tensor that a call takes.
+
+    Both Kerases write [layer, call, output]. They count the calls of a layer from 0; those of a model in a
+    model from 1, but not always: there the lower count decides.
     """
-    return [name for name, call in needs if done[name] < min(max(call, 1), len(calls[name]))]
-
-
-def _needs(call: Any, calls: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yields (layer, its call) of each tensor that a call takes: both Kerases write [layer, call, output]."""
     pending = [call]
     while pending:
         node = pending.pop()
@@ -68,5 +76,5 @@ def _needs(call: Any, calls: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             pending.extend(node.values())
         elif isinstance(node, list):
             if len(node) >= 3 and isinstance(node[0], str) and node[0] in calls and type(node[1]) is int:
-                yield node[0], node[1]
+                yield node[0], max(node[1], 1) if node[0] in models else node[1] + 1
             pending.extend(node)

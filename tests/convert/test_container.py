@@ -6,12 +6,13 @@ import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
 
 from devicekit.convert.container import format_of, read_header
-from devicekit.errors import DevicekitError, LoadError
+from devicekit.errors import DevicekitError, LoadError, UntrustedModel
 
 EXPECTED = "a Keras .h5 or .keras file, a SavedModel directory or a .tflite file"
 
@@ -210,3 +211,58 @@ def test_every_refusal_is_ours(data: Path, tmp_path: Path) -> None:
                 assert error.remedy
             else:
                 assert header.format == "savedmodel"  # cut between two fields
+
+
+def test_an_h5_that_takes_data_from_other_files_is_refused(h5: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["kernel"] = [1.0]
+
+    def external(group: h5py.Group) -> None:
+        group.create_dataset("kernel", (4,), "float32", external=[(str(tmp_path / "secret.bin"), 0, 16)])
+
+    def link(group: h5py.Group) -> None:
+        group["kernel"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/kernel")
+
+    def virtual(group: h5py.Group) -> None:
+        layout = h5py.VirtualLayout((1,), "float64")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "kernel", (1,))
+        group.create_virtual_dataset("kernel", layout)
+
+    for make in (external, link, virtual):
+        path = h5({"class_name": "Sequential", "config": {"name": "m", "layers": []}})
+        with h5py.File(path, "r+") as file:
+            make(file.create_group("model_weights/dense"))
+        found, remedy = refused(path)
+        assert found == (
+            "an HDF5 file that takes /model_weights/dense/kernel from other files; "
+            "expected one that holds all its data"
+        )
+        assert remedy.startswith("save it again from the code that builds it")
+
+
+def test_groups_that_hold_each_other_are_walked_once(h5: Callable[..., Path]) -> None:
+    path = h5({"class_name": "Sequential", "config": {"name": "m", "layers": []}})
+    with h5py.File(path, "r+") as file:
+        file["model_weights/loop"] = file["model_weights"]
+        file["model_weights/soft"] = h5py.SoftLink("/nowhere")
+    assert read_header(path, "h5", trusted=False).kind == "Keras 2.15 sequential"
+
+
+def test_a_vocabulary_that_is_a_file_is_refused_without_trust(h5: Callable[..., Path]) -> None:
+    layer = {"class_name": "StringLookup", "config": {"name": "words", "vocabulary": "/etc/hostname"}}
+    path = h5({"class_name": "Sequential", "config": {"name": "m", "layers": [layer]}})
+    with pytest.raises(UntrustedModel) as caught:
+        read_header(path, "h5", trusted=False)
+    assert caught.value.message == (
+        f'{path} (Keras 2.15) contains a layer ("words") with the vocabulary /etc/hostname: '
+        "loading it reads that file of this machine"
+    )
+    assert read_header(path, "h5", trusted=True).kind == "Keras 2.15 sequential"
+
+
+def test_stand_ins_are_found_in_a_config_as_deep_as_json_allows(h5: Callable[..., Path]) -> None:
+    layer: dict[str, Any] = {"class_name": "Lambda", "config": {"name": "twice"}}
+    for number in range(200):
+        layer = {"class_name": "Sequential", "config": {"name": f"m{number}", "layers": [layer]}}
+    assert read_header(h5(layer), "h5", trusted=False, functions=["twice"]).has_stand_ins

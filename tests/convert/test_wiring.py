@@ -52,7 +52,14 @@ def test_a_layer_that_is_called_on_what_it_gave_is_none(layer: Callable[..., dic
     assert find_cycle(model(shared, layer("between", [["shared", 0, 0]]), layer("x"))) == ()
     # A model's own layers are its first call: in the model around it, Keras 2 counts on from there.
     counted = layer("between", [["shared", 1, 0]])
-    assert find_cycle(model(shared, counted, layer("last", [["shared", 2, 0]]), layer("x"))) == ()
+    inner = {**shared, **model(layer("inside"))}
+    assert find_cycle(model(inner, counted, layer("last", [["shared", 2, 0]]), layer("x"))) == ()
+
+
+@BOTH
+def test_a_second_call_that_waits_for_itself_is_a_cycle(layer: Callable[..., dict[str, Any]]) -> None:
+    twice = layer("twice", [["x", 0, 0]], [["twice", 1, 0]])
+    assert find_cycle(model(layer("x"), twice)) == ("twice",)
 
 
 @pytest.mark.parametrize("config", [None, {}, {"layers": [None, 1, {"name": "a"}]}, {"layers": "many"}])
