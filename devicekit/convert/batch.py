@@ -26,8 +26,6 @@ def mixed_samples(loaded: Loaded, function: Any) -> tuple[str, ...]:
     there is nothing to compare with, there is no note: models of a fixed batch, those that run on no inputs
     that can be drawn, and random ones.
     """
-    import tensorflow as tf
-
     specs = function.structured_input_signature[0]
     if not loaded.takes_batches or any(spec.dtype.name == "string" or not spec.shape.rank for spec in specs):
         return ()
@@ -37,7 +35,9 @@ def mixed_samples(loaded: Loaded, function: Any) -> tuple[str, ...]:
         singles = list(islice(feeds(specs), BATCH))
         apart = [run(function, feed) for feed in singles]
         together = _in_batch(loaded, singles)
-    except (tf.errors.InvalidArgumentError, ValueError):
+    except MemoryError:
+        raise
+    except Exception:  # whatever a layer raises that takes no batch, or not these inputs
         return ()
     differences = {name: _difference(found, [one[name] for one in apart]) for name, found in together.items()}
     return tuple(

@@ -128,10 +128,17 @@ def ran_out(error: BaseException) -> bool:
     return any(isinstance(one, MemoryError) or "MemoryError" in str(one) for one in _chain(error))
 
 
+# What Keras and TensorFlow write around the line that says what is wrong.
+_NOT_TELLING = (
+    *("Exception encountered", "config={", "Graph execution error:", "Detected at node", "<stack traces"),
+    "[[{{node",
+)
+
+
 def summary(error: BaseException) -> str:
     """Returns an error's class and its most telling line, 300 characters at most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("Exception encountered", "config={"))] or [""]
+    lines = [line for line in lines if not line.startswith(_NOT_TELLING)] or [""]
     is_wrapped = lines[0].startswith(("Error when deserializing", "in user code:"))
     telling = lines[-1] if is_wrapped else lines[0]
     telling = telling.removeprefix(f"{type(error).__name__}: ")

@@ -66,7 +66,7 @@ def _convert(
     apart, model = Apart(function, trace), Rewritten(function, function)
     if request["rewrite"]:
         apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)
-    refuse_strings(path, apart)
+    refuse_strings(path, apart, may_rewrite=request["rewrite"])
     if request["rewrite"]:
         model = rewritten(loaded, apart.function, apart.trace)
     tflite = out_dir / FLOAT_NAME
@@ -75,9 +75,7 @@ def _convert(
     except Unsupported as error:
         raise with_reasons(error, apart.refused) from error
     yield {"phase": "verifying"}
-    # What a remedy rounds otherwise is compared with itself; text and boxes with the model as it was given.
-    reference = function if apart.parts else model.reference
-    verified = verify(path, reference, tflite, unverified=unverified, apart=apart)
+    verified = verify(path, function, tflite, unverified=unverified, apart=apart, inner=model.reference)
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {

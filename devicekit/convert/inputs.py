@@ -66,7 +66,7 @@ def _fixed(path: Path, name: str, dims: Any, sizes: Sequence[int]) -> Sequence[i
             if is_signal
             else f"write --shape {name}={','.join(['1', *map(str, sizes[1:])])}",
         )
-    own = [None] if dims.rank is None else [None, *dims.as_list()[1:]]
+    own = [None, *dims.as_list()[1:]] if dims.rank else []
     suits = dims.rank is None or (
         len(own) == len(sizes) and all(mine in (None, size) for mine, size in zip(own, sizes, strict=True))
     )

@@ -70,6 +70,9 @@ def load(
     model.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    if _puts_channels_first(path, header):
+        # TensorFlow's own CPU kernels refuse that order; elsewhere they round alike on every machine.
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     if header.is_legacy:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # so that tf.keras in --custom-objects is the same Keras
     if header.format == "savedmodel":
@@ -93,6 +96,16 @@ def load(
             raise MemoryError from error
         raise load_error(path, header, error, given=custom_objects, objects=objects) from error
     return _from_keras(path, model, keras, shaped, custom_objects)
+
+
+def _puts_channels_first(path: Path, header: Header) -> bool:
+    if header.format == "savedmodel":
+        graph = (path / "saved_model.pb").read_bytes()  # its attributes: name, then length and text
+        return any(
+            b"data_format" + value in graph for value in (b"\x12\x06\x12\x04NCHW", b"\x12\x07\x12\x05NCDHW")
+        )
+    config = json.dumps(header.config)
+    return any(order in config for order in ('"channels_first"', '"NCHW"', '"NCDHW"'))
 
 
 def _show_whole_tracebacks(keras: Any) -> None:
@@ -190,6 +203,12 @@ def _load_saved_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> Loaded
             remedy="export it with model.export(), or pass signatures= to tf.saved_model.save()",
         )
     named = dict(function.structured_input_signature[1])
+    if not named:
+        raise ConvertError(
+            str(path),
+            found="its signature takes no inputs",
+            remedy="export a signature that takes what the model computes from",
+        )
     for name, spec in named.items():
         if spec.shape.rank and spec.shape[0] not in (None, 1):
             raise no_batch_of_one(path, name, spec.shape)
@@ -232,7 +251,8 @@ def _from_keras(path: Path, model: Any, keras: Any, shaped: Shaped, own: Path | 
 
     def call(*tensors: Any) -> Mapping[str, Any]:
         result = blamed(*tensors)
-        return dict(zip(names or output_names(result), flatten(result), strict=True))
+        own = names if names and not isinstance(result, Mapping) else clean_names(output_names(result))
+        return dict(zip(own, flatten(result), strict=True))
 
     is_legacy = keras.__name__.startswith("tf_keras")
     variables = model.variables

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from devicekit.convert import parts
+from devicekit.convert.blame import summary
 from devicekit.convert.load import Loaded
 from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, in_order, traced_as
-from devicekit.convert.remedies.proof import FLOOR, distance, feeds
+from devicekit.convert.remedies.proof import FLOOR, distance, feeds, size
 from devicekit.convert.remedies.remedy import MAX_DIFFERENCE, Remedy, Rewrite
 from devicekit.errors import ConvertError, Unsupported
 from devicekit.plugins import resolve
@@ -171,6 +172,12 @@ def set_apart(
             apart = apart if split is None else _proven(apart, remedy, split, function, out_dir)
         except Unsplittable as error:
             apart = replace(apart, refused=(*apart.refused, error))
+        except MemoryError:
+            raise
+        except Exception as error:  # a graph that no Keras wrote may lack what a split looks for
+            _log.info("%s failed", remedy.name, exc_info=True)
+            why = Unsplittable(f"{remedy.name} failed ({summary(error)})", "save the model as .keras")
+            apart = replace(apart, refused=(*apart.refused, why))
     return apart
 
 
@@ -186,7 +193,7 @@ def _proven(apart: Apart, remedy: Remedy, split: Split, given: Any, out_dir: Pat
         raise
     except Exception as error:  # what TensorFlow, or the part itself, raises where the two do not match
         _log.info("%s failed", remedy.name, exc_info=True)
-        found, why = float("inf"), f": {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+        found, why = float("inf"), f": {summary(error)}"
     else:
         why = f" (outputs would differ by {found:.1g})"
     if found > MAX_DIFFERENCE:
@@ -235,8 +242,7 @@ def _worst(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> fl
     largest: dict[str, float] = {}
     for expected, _ in results:
         for name, values in expected.items():
-            size = float(np.abs(values).max(initial=0.0)) if values.dtype.kind in "f" else 0.0
-            largest[name] = max(largest.get(name, 0.0), size)
+            largest[name] = max(largest.get(name, 0.0), size(values))
     return max(
         distance(values, np.asarray(actual[name]), floor=FLOOR * largest[name])
         for expected, actual in results
@@ -355,8 +361,13 @@ def fixed_shape(tensor: Any) -> list[int | None]:
     return [1, *sizes[1:]] if sizes[:1] == [None] else sizes
 
 
-def refuse_strings(path: Path, apart: Apart) -> None:
-    """Raises ConvertError where an input of the function takes strings still."""
+def refuse_strings(path: Path, apart: Apart, *, may_rewrite: bool) -> None:
+    """Raises ConvertError where an input of the function takes strings still.
+
+    Unless the user forbade to rewrite the model, that was tried.
+    """
+    untried = "leave out --no-rewrite, so that text layers move out of the model"
+    remedy = "save the model without its text look-up, and feed it the indices" if may_rewrite else untried
     for spec in apart.function.structured_input_signature[0]:
         if spec.dtype.name == "string":
             why = next(iter(apart.refused), None)
@@ -364,9 +375,7 @@ def refuse_strings(path: Path, apart: Apart) -> None:
             raise ConvertError(
                 str(path),
                 found=f'input "{spec.name}" {told}' + (f"; {why}" if why else ""),
-                remedy=why.remedy
-                if why
-                else "save the model without its text look-up, and feed it the indices",
+                remedy=why.remedy if why else remedy,
             )
 
 

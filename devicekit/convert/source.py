@@ -23,7 +23,7 @@ from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 from devicekit.graph.layers import NO_LAYERS, Layers
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 7
+CONVERT_VERSION = 8
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
@@ -132,6 +132,7 @@ def convert_source(
     started = time.monotonic()
     progress.report("convert", detail="reading")
     if format_of(model) == "tflite":
+        _refuse_options(model, {"--shape": shapes, "--custom-objects": custom_objects})
         return _passed_through(model, started)
     custom_objects = Path(custom_objects) if custom_objects else None
     if custom_objects and not custom_objects.is_file():
@@ -246,6 +247,15 @@ def _ended(failure: ChildFailed) -> str:
     last = next((line for line in reversed(failure.log_tail.splitlines()) if line.strip()), "")
     words = {"timed out": f"timed out: {failure.detail}"}.get(failure.reason, failure.detail)
     return f"{words} (last log line: {last.strip()[:200]})" if last and failure.reason == "crashed" else words
+
+
+def _refuse_options(model: Path, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for options of Keras models that were given for a .tflite."""
+    for name, value in options.items():
+        if value:
+            raise UsageError(
+                f"{name} is for Keras models, and {model.name} is a .tflite", remedy=f"leave out {name}"
+            )
 
 
 def _passed_through(model: Path, started: float) -> Source:

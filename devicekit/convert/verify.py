@@ -37,11 +37,18 @@ class Verified:
 
 
 def verify(
-    path: Path, function: Any, tflite: Path, *, unverified: str | None = None, apart: "Apart | None" = None
+    path: Path,
+    function: Any,
+    tflite: Path,
+    *,
+    unverified: str | None = None,
+    apart: "Apart | None" = None,
+    inner: Any = None,
 ) -> Verified:
     """Returns the reference outputs of `function` and how far the file `tflite` is from them.
 
-    With the file runs what `apart` holds of the model outside it (None: nothing).
+    With the file runs what `apart` holds of the model outside it (None: nothing). `inner` is the function to
+    compare the file alone with, where it is not that of `apart`: then with the same parts around it.
 
     Raises ConvertError where they differ by more than MAX_DIFFERENCE, or where NaN appears. `path` is the
     source model, for messages. `unverified` says why the file cannot be run here: then nothing is compared.
@@ -56,9 +63,14 @@ def verify(
     graph = read_graph(tflite)
     given = apart.samples(function, random_inputs(graph, SAMPLES, SEED))
     inputs = _joined([apart.before(one) for one in given])
-    expected = _run_function(function, _joined(given))
+    inner = inner or apart.function
+    if inner is apart.function:
+        expected = _run_function(path, function, _joined(given))
+    else:
+        expected = _run_function(path, inner, inputs, apart)
     if unverified:
-        return Verified(_reference(inputs, expected), None, (unverified,))
+        notes = check_finite(path, expected, expected)
+        return Verified(_reference(inputs, expected), None, (unverified, *notes))
     actual = _run_tflite(path, tflite, inputs, apart)
     notes = check_finite(path, expected, actual)
     reference = _reference(inputs, expected)
@@ -71,9 +83,10 @@ def verify(
     difference, found = _compared(expected, actual)
     if found and apart.ends_outside:
         # Scores that are all but equal come out in another order: what goes into the part decides.
-        inner = _run_function(apart.function, inputs)
-        difference, found = _compared(inner, _run_tflite(path, tflite, inputs, replace(apart, parts=())))
-        notes = (*notes, f"compared with Keras before the part outside: {', '.join(inner)}")
+        bare = replace(apart, parts=())
+        wanted = _run_function(path, inner, inputs)
+        difference, found = _compared(wanted, _run_tflite(path, tflite, inputs, bare))
+        notes = (*notes, f"compared with Keras before the part outside: {', '.join(wanted)}")
     if found:
         raise ConvertError(
             str(path), found=found, remedy="report this model: the converter changed what it computes"
@@ -125,17 +138,32 @@ def _reference(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[st
     }
 
 
-def _run_function(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the outputs of the traced Keras model, one sample at a time: float [samples, ...]."""
+def _run_function(
+    path: Path, function: Any, inputs: Mapping[str, Any], apart: "Apart | None" = None
+) -> dict[str, Any]:
+    """Returns the outputs of the traced Keras model, one sample at a time: float [samples, ...].
+
+    They go through the parts behind it that `apart` holds. Raises ConvertError where it refuses the inputs.
+    """
     import numpy as np
     import tensorflow as tf
+
+    from devicekit.convert.blame import summary
 
     specs = function.structured_input_signature[0]
     outputs: dict[str, list[Any]] = {}
     for i in range(SAMPLES):
         feed = [tf.constant(inputs[s.name][i : i + 1].reshape(s.shape), s.dtype) for s in specs]
-        for name, value in function(*feed).items():
-            outputs.setdefault(name, []).append(_plain(value.numpy()))
+        try:
+            given = {name: value.numpy() for name, value in function(*feed).items()}
+        except tf.errors.OpError as error:
+            raise ConvertError(
+                str(path),
+                found=f"Keras does not run on random inputs ({summary(error)})",
+                remedy="take out of the model what refuses them, an assertion or an index",
+            ) from error
+        for name, value in (apart.after(given) if apart else given).items():
+            outputs.setdefault(name, []).append(_plain(value))
     return {
         name: np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
         for name, values in outputs.items()
@@ -145,6 +173,8 @@ def _run_function(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: "Apart") -> dict[str, Any]:
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
+
+    from devicekit.convert.blame import summary
 
     outputs: dict[str, list[Any]] = {}
     try:
@@ -160,7 +190,7 @@ def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: "Apa
     except (RuntimeError, ValueError) as error:
         raise ConvertError(
             str(path),
-            found=f"LiteRT refuses the .tflite ({str(error).strip().splitlines()[0][:300]})",
+            found=f"LiteRT refuses the .tflite ({summary(error)})",
             remedy="replace the layer behind the op that it names",
         ) from error
     return {

@@ -59,3 +59,31 @@ open_model.export(folder / "open", verbose=False)
 
 square = k2.Input((3, 3), name="square")
 tf_keras.Model(square, k2.Dense(2, name="y")(k2.Flatten()(tf.linalg.inv(square)))).save(folder / "inverse.h5")
+
+for kit, name in ((tf_keras, "first.h5"), (keras, "first.keras")):
+    photo = kit.layers.Input((3, 12, 10), name="photo")
+    features = kit.layers.Conv2D(4, 3, data_format="channels_first")(photo)
+    kit.Model(photo, kit.layers.Flatten()(features)).save(folder / name)
+
+feature = keras.Input((4,), name="feature")
+heads = {"score": k3.Dense(1, name="z")(feature), "class": k3.Dense(3, name="a")(feature)}
+keras.Model(feature, heads).save(folder / "heads.keras")
+
+
+def exported(name, shape, function):
+    """Saves a function of x, of the shape, as a SavedModel."""
+    module = tf.Module()
+    x = tf.TensorSpec(shape, tf.float32, name="x")
+    signature = tf.function(function).get_concrete_function(*([x] if shape is not None else []))
+    tf.saved_model.save(module, str(folder / name), signatures=signature)
+
+
+def checked(x):
+    tf.debugging.assert_less(x, 0.25)
+    return {"y": 2 * x}
+
+
+# An inverse that Flex would compute, of what has none: NaN whatever is fed.
+exported("undefined", (1, 3, 3), lambda x: {"y": tf.linalg.inv(tf.eye(3) + x * 0) * tf.math.log(0 * x - 1)})
+exported("checked", (None, 4), checked)
+exported("given_nothing", None, lambda: {"y": tf.ones((1, 4))})

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +148,61 @@ def test_a_custom_op_that_the_profile_does_not_list_is_a_usage_error(
             '  → register its kernel in the device\'s runtime, and write ops.custom = ["MatrixInverse"]',
         ],
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first.h5", "first.keras"])
+def test_channels_may_come_first(odd: Path, name: str) -> None:
+    source = convert_source(odd / name)
+    assert source.max_difference is not None and source.max_difference < 1e-5
+    assert [tensor.shape for tensor in read_graph(source.float_path).input_tensors.values()] == [
+        (1, 3, 12, 10)
+    ]
+
+
+@pytest.mark.slow
+def test_outputs_that_a_model_names_keep_their_names(odd: Path) -> None:
+    outputs = read_graph(convert_source(odd / "heads.keras").float_path).output_tensors
+    assert {name: tensor.shape for name, tensor in outputs.items()} == {"class": (1, 3), "score": (1, 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "found", "remedy"),
+    [
+        ("undefined", 'output "y" is NaN or infinite in Keras already', "check that the file holds trained"),
+        (
+            "checked",
+            "Keras does not run on random inputs (InvalidArgumentError: assertion failed",
+            "take out",
+        ),
+        ("given_nothing", "its signature takes no inputs", "export a signature that takes"),
+    ],
+)
+def test_a_model_that_cannot_be_compared_is_refused_with_the_reason(
+    odd: Path, name: str, found: str, remedy: str
+) -> None:
+    with pytest.raises(ConvertError) as caught:
+        convert_source(odd / name, flex=True, rewrite=False)
+    assert caught.value.message.startswith(f"{odd / name} does not convert: {found}")
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.slow
+def test_options_of_keras_models_are_refused_for_a_tflite(odd: Path, tmp_path: Path) -> None:
+    tflite = convert_source(odd / "flat.keras").float_path
+    options: list[tuple[str, Any]] = [
+        ("--shape", {"shapes": {"x": (1, 4, 3)}}),
+        ("--custom-objects", {"custom_objects": tmp_path}),
+    ]
+    for name, given in options:
+        with pytest.raises(UsageError) as caught:
+            convert_source(tflite, **given)
+        assert caught.value.message == f"{name} is for Keras models, and {tflite.name} is a .tflite"
+
+
+@pytest.mark.slow
+def test_a_size_for_an_input_without_axes_is_a_usage_error(odd: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        convert_source(odd / "ends", shapes={"gain": (1,)})
+    assert caught.value.message == '--shape gain=1: ends takes "gain" as []'

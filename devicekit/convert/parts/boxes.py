@@ -3,9 +3,27 @@
 Runs behind the .tflite that lies beside it: postprocess(model(**inputs)). Needs numpy only.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+
+def check_outputs(outputs: Mapping[str, Any], own: Mapping[str, tuple[str, Sequence[Any]]]) -> None:
+    """Raises ValueError where an output is quantized, or holds several samples.
+
+    `own` is the dtype, of which the kind counts, and the shape of each; a size that is None is any.
+    """
+    for name, (dtype, shape) in own.items():
+        found = np.asarray(outputs[name])
+        suits = found.ndim == len(shape) and all(
+            size in (None, found.shape[axis]) for axis, size in enumerate(shape)
+        )
+        if found.dtype.kind != np.dtype(dtype).kind or not suits:
+            raise ValueError(
+                f"{name} is {found.dtype} {list(found.shape)}, expected {dtype} {list(shape)}: give one "
+                "sample at a time, and of integer outputs (value - zero_point) * scale"
+            )
 
 
 def combined_non_max_suppression(

@@ -13,6 +13,17 @@ import numpy as np
 PUNCTUATION = rb"""!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"""
 
 
+def check_texts(inputs: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
+    """Raises ValueError where an input holds more texts than one sample has, or fewer; None is any number."""
+    for name, count in counts.items():
+        found = np.asarray(inputs[name], object)
+        if count is not None and found.size != count:
+            raise ValueError(
+                f"{name} holds {found.size} texts {list(found.shape)}, expected {count}: "
+                "give one sample at a time"
+            )
+
+
 def text_layer(
     values: Any,
     *,

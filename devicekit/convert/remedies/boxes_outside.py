@@ -3,6 +3,7 @@
 The model then gives the boxes and scores as they go in. Where anything but rearranging follows, it stays.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,12 +148,16 @@ def _module(plan: Plan) -> str:
             lines.append(f"    {', '.join(results)} = {code}")
         names.update(zip((t.ref() for t in op.outputs), results, strict=True))
     given = [f"        {name!r}: {names[tensor.ref()]}," for name, tensor in plan.gives.items()]
+    facts = [tensor_facts(name, tensor) for name, tensor in plan.reads.items()]
     return "\n".join(
         [
             "def postprocess(outputs: dict[str, Any]) -> dict[str, Any]:",
             '    """Returns the outputs of the whole model for those of the .tflite; others as they are."""',
+            "    own = {",
+            *(f"        {one['name']!r}: ({one['dtype']!r}, {one['shape']!r})," for one in facts),
+            "    }",
+            "    check_outputs(outputs, own)",
             *lines,
-            f"    own = {tuple(plan.reads)!r}",
             "    others = {name: value for name, value in outputs.items() if name not in own}",
             "    return {",
             "        **others,",
@@ -164,7 +169,7 @@ def _module(plan: Plan) -> str:
 
 
 def _literal(tensor: Any) -> str:
-    return repr(constant_value(tensor).tolist())
+    return re.sub(r"\b(inf|nan)\b", r"np.\1", repr(constant_value(tensor).tolist()))
 
 
 def _combined(op: Any, arguments: Sequence[str]) -> str:

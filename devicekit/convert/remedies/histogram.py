@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # The one-hot rows hold values · bins numbers of four bytes: 64 MiB at most.
 MAX_ELEMENTS = 2**24
@@ -54,10 +57,34 @@ def _histogram(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | 
     bins, ends, count = constant_value(size), constant_value(limits), values.shape.num_elements()
     if bins is None or ends is None or count is None or count * int(bins) > MAX_ELEMENTS:
         return None
-    low, high = map(float, ends)
-    steps = tf.floor((tf.reshape(values, [count]) - low) * (int(bins) / (high - low)))
-    index = tf.cast(tf.clip_by_value(steps, 0, int(bins) - 1), tf.int32)
-    return [_counts(index, int(bins), op.outputs[0].dtype)]
+    edges = _edges(float(ends[0]), float(ends[1]), int(bins))
+    if edges is None or values.dtype != tf.float32:
+        return None
+    is_beyond = tf.reshape(values, [count, 1]) - float(ends[0]) >= edges
+    beyond = tf.concat([[count], tf.reduce_sum(tf.cast(is_beyond, tf.int32), 0), [0]], 0)
+    return [tf.cast(beyond[:-1] - beyond[1:], op.outputs[0].dtype)]
+
+
+def _edges(low: float, high: float, bins: int) -> "NDArray[Any] | None":
+    """Returns how far behind `low` each bin but the first begins: float32 [bins - 1].
+
+    TensorFlow subtracts in float32 and divides in double: the least float32 that it puts into the bin. None
+    where the bins are too narrow for that.
+    """
+    import numpy as np
+
+    width = float(np.float32(high) - np.float32(low)) / bins
+    numbers = np.arange(1, bins)
+    edges = (numbers * width).astype(np.float32)
+    for towards in (np.float32(-np.inf), np.float32(np.inf)):  # off by one step at most
+        near = np.nextafter(edges, towards)
+        is_lower = towards < 0
+        moves = near.astype(float) / width >= numbers if is_lower else edges.astype(float) / width < numbers
+        edges = np.where(moves, near, edges)
+    is_exact = (edges.astype(float) / width >= numbers) & (
+        np.nextafter(edges, np.float32(-np.inf)).astype(float) / width < numbers
+    )
+    return edges if is_exact.all() else None
 
 
 REMEDY = Remedy(

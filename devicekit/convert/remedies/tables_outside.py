@@ -13,9 +13,11 @@ from devicekit.convert.load import Loaded
 from devicekit.convert.outside import PREPROCESS, Split, Unsplittable, cut, fixed_shape, tensor_facts
 from devicekit.convert.remedies.emit import captures_of, constant_value, emitted, outputs_of
 from devicekit.convert.remedies.remedy import Remedy
-from devicekit.convert.remedies.text_outside import PASSING, examples, module, note
+from devicekit.convert.remedies.text_outside import PASSING, examples, module, note, text_counts
 
 _FIND = "LookupTableFindV2"
+# What Keras strips, in the words of both Kerases: another expression is something else of the user's.
+_PUNCTUATION = r"""[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']"""
 _REMEDY = "save the model as .keras, which says what its text layers are"
 
 
@@ -44,7 +46,7 @@ def _split(loaded: Loaded, function: Any, trace: Callable[[Loaded], Any]) -> Spl
         trace=lambda again: _traced(trace(again)),
         role=PREPROCESS,
         code="text",
-        call=module(sources, [spec.name for spec in strings]),
+        call=module(sources, text_counts(strings)),
         constants=settings,
         inputs=[tensor_facts(spec.name, spec) for spec in strings],
         outputs=[tensor_facts(name, one.result) for name, one in found.items()],
@@ -87,7 +89,7 @@ def _look_up(find: Any, flat: Any) -> LookUp:
         ("lower", "punctuation"): "lower_and_strip_punctuation",
     }.get(tuple(sorted(steps & {"lower", "punctuation"})))
     settings = {
-        "indices": _table(captures_of(flat)[find.inputs[0].ref()], find),
+        "indices": _table(captures_of(flat).get(find.inputs[0].ref()), find),
         "unknown": int(constant_value(find.inputs[2])),
         "shape": fixed_shape(result),
         "dtype": "int32",
@@ -103,11 +105,16 @@ def _step(op: Any) -> str:
         return ""
     if op.type == "StringLower":
         return "lower"
-    if op.type == "StaticRegexReplace" and not op.get_attr("rewrite"):
-        return "punctuation"  # or whatever the expression says: then the proof fails
-    if op.type == "StringSplitV2" and constant_value(op.inputs[1]) == b"":
+    if op.type == "StaticRegexReplace" and _strips_punctuation(op):
+        return "punctuation"
+    if op.type == "StringSplitV2" and constant_value(op.inputs[1]) == b"" and op.get_attr("maxsplit") < 0:
         return "whitespace"
     raise Unsplittable(f"its text goes through tf.{op.type}", _REMEDY)
+
+
+def _strips_punctuation(op: Any) -> bool:
+    found = (op.get_attr("pattern"), op.get_attr("rewrite"), op.get_attr("replace_global"))
+    return found == (_PUNCTUATION.encode(), b"", True)
 
 
 def _padded(find: Any, flat: Any) -> Any:
@@ -124,6 +131,9 @@ def _padded(find: Any, flat: Any) -> Any:
 def _table(handle: Any, find: Any) -> dict[str, int]:
     """Returns the keys of a table with their values. Raises Unsplittable where a key is no UTF-8."""
     import tensorflow as tf
+
+    if handle is None:
+        raise Unsplittable("its look-up table is of TensorFlow 1", "export it again, with TensorFlow 2")
 
     keys, values = tf.raw_ops.LookupTableExportV2(
         table_handle=handle, Tkeys=tf.string, Tvalues=find.outputs[0].dtype

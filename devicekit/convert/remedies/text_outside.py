@@ -19,7 +19,7 @@ PASSING = ("Identity", "Reshape", "ExpandDims", "Squeeze")
 _STANDARDIZE = (None, "lower", "strip_punctuation", "lower_and_strip_punctuation")
 _SPLIT = (None, "whitespace", "character")
 _REMEDY = "save the model without this layer, and compute it in the app"
-_WORDS = ("", "zebra-unseen", "Unseen!", "Ünïcödé", "日本", "it's", "A.B", "x y", "\t", "[UNK]", "  ")
+_WORDS = ("", "zebra-unseen", "Unseen!", "Ünïcödé", "日本", "it's", "A.B", "x y", "\t", "[UNK]", "  ", "a1")
 _EDGES = (
     "",
     "   ",
@@ -30,6 +30,8 @@ _EDGES = (
     "[UNK] a",
     "!a!",
     "a b" * 40,
+    "<b>1a2 3</b>",
+    "http://a.b/c?d=e @x #y",
 )
 
 
@@ -72,7 +74,7 @@ def _split(loaded: Loaded, function: Any, trace: Callable[[Loaded], Any]) -> Spl
         trace=lambda again: _cut(trace(again), calls),
         role=PREPROCESS,
         code="text",
-        call=module(named, [spec.name for spec in strings]),
+        call=module(named, text_counts(strings)),
         constants=settings,
         inputs=[tensor_facts(spec.name, spec) for spec in strings],
         outputs=[tensor_facts(name, call.result) for name, call in zip(names, own, strict=True)],
@@ -198,8 +200,11 @@ def _weights(lookup: Any) -> list[float] | None:
     return [float(weight) for weight in lookup.idf_weights_const.numpy()]
 
 
-def module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
-    """Returns the function `preprocess` as Python text."""
+def module(sources: Mapping[str, str], strings: Mapping[str, int | None]) -> str:
+    """Returns the function `preprocess` as Python text.
+
+    `sources` are the inputs of the layers' names, `strings` how many texts each input of strings holds.
+    """
     lines = [
         f"        {name!r}: text_layer(inputs[{source!r}], **layers[{name!r}]),"
         for name, source in sources.items()
@@ -209,7 +214,8 @@ def module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
             "def preprocess(inputs: Mapping[str, Any]) -> dict[str, Any]:",
             '    """Returns the inputs of the .tflite: text prepared, other inputs as they are."""',
             "    layers = read_layers(__file__)",
-            f"    text = {tuple(strings)!r}",
+            f"    text = {dict(strings)!r}",
+            "    check_texts(inputs, text)",
             "    others = {name: value for name, value in inputs.items() if name not in text}",
             "    return {",
             "        **others,",
@@ -218,6 +224,11 @@ def module(sources: Mapping[str, str], strings: Sequence[str]) -> str:
             "",
         ]
     )
+
+
+def text_counts(specs: Sequence[Any]) -> dict[str, int | None]:
+    """Returns how many texts each input of strings holds, None for any number."""
+    return {spec.name: spec.shape.num_elements() for spec in specs}
 
 
 def note(sources: Mapping[str, str]) -> str:

@@ -56,13 +56,13 @@ def bag(kit, mode, **options):
     return kit.Model([text, colour, size], k.Dense(3, name="y")(k.Concatenate()([words, shade, size])))
 
 
-def detector(kit):
+def detector(kit, threshold=0.3):
     k = kit.layers
 
     class Suppress(k.Layer):
         def call(self, inputs):
             boxes, scores = inputs
-            found = tf.image.combined_non_max_suppression(boxes[:, :, None], scores, 5, 8, 0.5, 0.3)
+            found = tf.image.combined_non_max_suppression(boxes[:, :, None], scores, 5, 8, 0.5, threshold)
             return dict(zip(("boxes", "scores", "classes", "count"), found, strict=True))
 
     image = k.Input((16, 16, 3), name="image")
@@ -110,9 +110,18 @@ for kit, tag in ((keras, "modern"), (tf_keras, "legacy")):
 
 model = review(tf_keras)
 model.save(folder / "review_folder", save_format="tf")
+
+
+def without_tags(text):
+    """A standardisation of the user's own, as tutorials have it."""
+    return tf.strings.regex_replace(tf.strings.lower(text), "<[^>]*>", "")
+
+
+review(tf_keras, standardize=without_tags).save(folder / "own_folder", save_format="tf")
 record("review_folder", model, {"text": texts()})
 image = np.random.default_rng(2).uniform(0, 1, (5, 16, 16, 3)).astype(np.float32)
 legacy, modern = detector(tf_keras), detector(keras)
+detector(keras, threshold=-np.inf).export(folder / "detector_unbounded", verbose=False)
 legacy.save(folder / "detector_legacy", save_format="tf")
 modern.export(folder / "detector_modern", verbose=False)
 record("detector_legacy", legacy, {"image": image})

@@ -20,6 +20,13 @@ def with_extremes(function):
     return (lambda x: function(x[:, :1] * 0 + EXTREMES[:, None], x[:, :1] * 0 + EXTREMES), INTEGERS)
 
 
+def on_edges(bins):
+    """A histogram of numbers beside the edges of its bins, and on them, by the last bit of float32."""
+    edges = (np.arange(bins) / np.float32(bins)).astype(np.float32)
+    values = np.concatenate([edges, np.nextafter(edges, np.float32(2)), np.nextafter(edges, np.float32(-1))])
+    return lambda x: tf.histogram_fixed_width(tf.concat([x, 0 * x[:, :1] + values], 1), [0.0, 1.0], bins)
+
+
 def patches(size, stride, rate, padding):
     sizes = [[1, *one, 1] for one in (size, stride, rate)]
     return lambda x: tf.image.extract_patches(x, *sizes, padding)
@@ -71,6 +78,7 @@ CASES = {
     "multi_hot": (keras.layers.CategoryEncoding(12, output_mode="multi_hot"), INTEGERS),
     "count": (keras.layers.CategoryEncoding(12, output_mode="count"), INTEGERS),
     "histogram": (lambda x: tf.histogram_fixed_width(x, [0.0, 1.0], 5), VALUES),
+    **{f"histogram of {bins} bins": (on_edges(bins), (1, bins)) for bins in (10, 85, 255)},
     "discretization": (keras.layers.Discretization([0.0, 1.0], output_mode="multi_hot"), VALUES),
     "diag": (lambda x: tf.linalg.diag(x, k=(-1, 0), padding_value=7.0), (1, 2, 3)),
     "diag_part": (lambda x: tf.linalg.diag_part(x, k=(-1, 1), padding_value=3.0), (2, 4, 5)),

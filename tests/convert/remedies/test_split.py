@@ -12,9 +12,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 import devicekit
+from devicekit.convert.outside import loaded_module
 from devicekit.convert.source import convert_source
 from devicekit.digest import sha256_file
 from devicekit.errors import ConvertError, UsageError
+from devicekit.graph.read import read_graph
 
 TAGS = ("modern", "legacy")
 TEXT_MODELS = [
@@ -89,6 +91,43 @@ def test_text_of_a_saved_model_goes_outside_by_its_table(models: Path, tmp_path:
     for inputs, expected in recorded(models, "review_folder"):
         [actual] = composed(tmp_path / "model.tflite", inputs).values()
         np.testing.assert_allclose(actual, expected["y"], rtol=1e-3, atol=1e-6)
+
+
+def test_a_standardisation_of_the_users_own_is_not_taken_for_keras_own(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError) as caught:
+        devicekit.convert(models / "own_folder", path=tmp_path / "model.tflite")
+    assert caught.value.message.endswith("its text goes through tf.StaticRegexReplace")
+
+
+def test_text_without_rewriting_is_refused_with_the_option_that_forbids_it(
+    models: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConvertError) as caught:
+        devicekit.convert(models / "review_modern.keras", path=tmp_path / "model.tflite", rewrite=False)
+    assert caught.value.remedy == "leave out --no-rewrite, so that text layers move out of the model"
+
+
+def test_more_samples_than_one_are_refused_outside(models: Path, tmp_path: Path) -> None:
+    for name in ("review_modern.keras", "detector_modern"):
+        devicekit.convert(models / name, path=tmp_path / f"{Path(name).stem}.tflite")
+    before = loaded_module(tmp_path / "review_modern.preprocess.py").preprocess
+    assert list(before({"text": "a plain text"})) == list(before({"text": [["a plain text"]]}))
+    with pytest.raises(ValueError, match=r"text holds 2 texts \[2\], expected 1: give one sample at a time"):
+        before({"text": ["one", "two"]})
+    behind = loaded_module(tmp_path / "detector_modern.postprocess.py").postprocess
+    outputs = {
+        name: np.zeros(t.shape, np.float32)
+        for name, t in read_graph(tmp_path / "detector_modern.tflite").output_tensors.items()
+    }
+    assert behind(outputs)
+    for change in (lambda one: np.repeat(one, 2, 0), lambda one: one.astype(np.int8)):
+        with pytest.raises(ValueError, match="give one sample at a time, and of integer outputs"):
+            behind({name: change(one) for name, one in outputs.items()})
+
+
+def test_a_threshold_without_bound_is_written_as_numpy_reads_it(models: Path, tmp_path: Path) -> None:
+    devicekit.convert(models / "detector_unbounded", path=tmp_path / "model.tflite")
+    assert "score_threshold=-np.inf" in (tmp_path / "model.postprocess.py").read_text()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
