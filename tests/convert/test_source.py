@@ -621,6 +621,21 @@ def test_a_damaged_cache_entry_is_converted_anew(data: Path, empty_cache: Path) 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process: run it on Linux or macOS")
 @pytest.mark.parametrize("phase", ["reading", "loading", pytest.param("converting", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_nothing_behind(data: Path, tmp_path: Path, empty_cache: Path, phase: str) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    error = interrupted(data / "digits.keras", temporary, phase)
+    if "Exception ignored in" in error:
+        # Python drops an interrupt that comes inside a callback, such as that of an import's lock.
+        shutil.rmtree(empty_cache)
+        error = interrupted(data / "digits.keras", temporary, phase)
+    assert "KeyboardInterrupt" in error
+    assert list(temporary.iterdir()) == []
+    left = [path.suffix for path in empty_cache.rglob("*") if path.name != "convert"]
+    assert left in ([], [".lock"]), error
+
+
+def interrupted(model: Path, temporary: Path, phase: str) -> str:
+    """Returns the errors of a conversion that gets SIGINT as soon as it says that it is in `phase`."""
     script = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -632,10 +647,8 @@ def test_ctrl_c_leaves_nothing_behind(data: Path, tmp_path: Path, empty_cache: P
         "progress.current.set(Tell())\n"
         "convert_source(Path(sys.argv[1]))\n"
     )
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     child = subprocess.Popen(
-        [sys.executable, "-c", script, str(data / "digits.keras")],
+        [sys.executable, "-c", script, str(model)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -645,10 +658,7 @@ def test_ctrl_c_leaves_nothing_behind(data: Path, tmp_path: Path, empty_cache: P
     assert any(line.strip() == phase for line in child.stdout)
     child.send_signal(signal.SIGINT)
     _, error = child.communicate(timeout=30)
-    assert "KeyboardInterrupt" in error
-    assert list(temporary.iterdir()) == []
-    left = [path.suffix for path in empty_cache.rglob("*") if path.name != "convert"]
-    assert left in ([], [".lock"]), error
+    return error
 
 
 @pytest.mark.slow
