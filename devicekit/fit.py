@@ -196,7 +196,7 @@ def measured_findings(
             excess=must_have / (limit_mib * 2**20),
         )
     limit_ms = None if budgets.max_latency_ms is not None else profile.limits.latency_ms
-    median_ms = measurement.latency.median_us / 1000
+    median_ms = measurement.latency.typical_us / 1000
     if limit_ms is not None and measurement.evidence == "measured" and median_ms > limit_ms:
         yield Finding(
             rule="latency",
@@ -221,7 +221,7 @@ def choose(candidates: Sequence[Candidate], prefer: Prefer) -> list[Candidate]:
 
 
 def _fastest(candidates: list[Candidate]) -> list[Candidate]:
-    timed = [(c.measurement.latency.median_us, c) for c in candidates if c.measurement is not None]
+    timed = [(c.measurement.latency.typical_us, c) for c in candidates if c.measurement is not None]
     limit = min((median for median, _ in timed), default=0.0) * SAME_LATENCY
     return [c for median, c in timed if median <= limit] or candidates
 
@@ -260,10 +260,10 @@ def reason(candidates: Sequence[Candidate], prefer: Prefer) -> str:
         return "best task metric" if has_metric else "closest to the float model"
     if chosen.measurement is None:
         return "smallest that keeps quality; nothing was measured, `devicekit deploy` does"
-    fastest = min(c.measurement.latency.median_us for c in candidates if c.measurement and not c.findings)
-    if chosen.measurement.latency.median_us <= fastest:
+    fastest = min(c.measurement.latency.typical_us for c in candidates if c.measurement and not c.findings)
+    if chosen.measurement.latency.typical_us <= fastest:
         return "fastest that keeps quality"
-    slower = max(chosen.measurement.latency.median_us / fastest, SAME_LATENCY) - 1
+    slower = max(chosen.measurement.latency.typical_us / fastest, SAME_LATENCY) - 1
     return f"smallest of those within {math.ceil(slower * 100 - 1e-6)} % of the fastest that keeps quality"
 
 

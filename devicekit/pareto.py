@@ -55,7 +55,7 @@ def _gains(one: "Candidate", other: "Candidate") -> Iterator[int]:
         mine, theirs = one.measurement, other.measurement
         if mine.memory.must_have_bytes is not None and theirs.memory.must_have_bytes is not None:
             yield _lower(mine.memory.must_have_bytes, theirs.memory.must_have_bytes, slack=SAME_MEMORY_BYTES)
-        medians = mine.latency.median_us, theirs.latency.median_us
+        medians = mine.latency.typical_us, theirs.latency.typical_us
         yield _lower(*medians, slack=min(medians) * (SAME_LATENCY - 1))
     if one.fidelity and other.fidelity:
         yield _lower(-one.fidelity.cosine, -other.fidelity.cosine, slack=SAME_COSINE)

@@ -40,12 +40,12 @@ def test_a_percentile_is_one_of_the_values(percent: float, value: float) -> None
 
 def test_a_quiet_run_is_stable_and_a_noisy_one_is_not() -> None:
     assert stability(QUIET) == "stable (spread 2.0 %)"
-    assert stability([*QUIET[:5], *(2 * value for value in QUIET[5:])]).startswith("unstable")
+    assert stability([*QUIET[:5], *(2 * value for value in QUIET[5:])]).startswith("noisy")
 
 
-def test_one_slow_run_in_ten_is_unstable_though_the_quartiles_agree() -> None:
+def test_one_slow_run_in_ten_is_noisy_though_the_quartiles_agree() -> None:
     samples = [100.0, 101.0, 99.0] * 18 + [500.0] * 6
-    assert stability(samples) == "unstable (p95 is 5.0 × the median)"
+    assert stability(samples) == "noisy (p95 is 5.0 × the median, above 2)"
 
 
 def test_rounds_pool_their_samples_and_keep_the_most_memory() -> None:
@@ -71,7 +71,7 @@ def test_rounds_pool_their_samples_and_keep_the_most_memory() -> None:
     assert both.conditions == {"before": {"load": 0.1}, "after": {"load": 1.5}}
 
 
-def test_a_lone_outlier_does_not_make_a_run_unstable() -> None:
+def test_a_lone_outlier_does_not_make_a_run_noisy() -> None:
     assert stability([*QUIET, 5000.0]).startswith("stable")
 
 

@@ -176,7 +176,7 @@ def _fastest(entries: Sequence[Entry], rounds: Rounds | None) -> tuple[str, ...]
     if len(medians) < 2:
         return ()
     timed = [entry for entry in entries if entry.measurement]
-    best = min(timed, key=lambda e: medians[e.subject.label].latency.median_us)
+    best = min(timed, key=lambda e: medians[e.subject.label].latency.typical_us)
     labels = []
     for entry in timed:
         against = versus(best, entry, rounds)
