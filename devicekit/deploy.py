@@ -24,7 +24,8 @@ from devicekit.errors import (
 )
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan, pooled
-from devicekit.rounds import measure_in_rounds
+from devicekit.measuring import NO_WISHES, Measuring, sustained
+from devicekit.rounds import measure_in_rounds, only
 
 if TYPE_CHECKING:
     from devicekit.convert.source import Loading, Source
@@ -48,6 +49,7 @@ def deploy(
     data: str | None = None,
     eval_function: str | None = None,
     device: "str | Device" = "auto",
+    measuring: Measuring = NO_WISHES,
     recipes: Sequence[str] = (),
     prefer: Prefer | None = None,
     min_cosine: float | None = None,
@@ -70,12 +72,14 @@ def deploy(
     None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
     fit.TIE_BREAKS says what decides between those that fit. `io` is the type of inputs and outputs of recipes
     that quantize them. `loading` is of convert_source: `trust`, `custom_objects`, `shapes`, …
+    `device` is an address, an alias of the fleet file or "auto" (discover.choose), `measuring` how to use it.
     `timeout_s` bounds the silence of every step. Where nothing fits, or the device is lost on the way,
     `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
-    from devicekit.device.connect import connect, transport_of
+    from devicekit.device.connect import connect
+    from devicekit.device.discover import choose, refuse_others
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import plan_for
 
@@ -93,9 +97,8 @@ def deploy(
     )
     budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=True)
     limits = _given({"timeout_s": timeout_s})
-    if isinstance(device, str):
-        transport_of(device)  # a wrong address is said before the long work
-    steps = _Steps()
+    chosen = choose(target, device)  # a wrong address is said before the long work
+    steps, sustained_run = _Steps(), None
     refuse_unlisted(loading.get("custom_ops", ()), target)
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:
         with steps("convert"):
@@ -113,13 +116,16 @@ def deploy(
         _refuse_quantized(model, recipes, built)
         budget_rules.check_built(budgets, built)
         candidates = fit.screen(target, built.candidates, source.layers, budgets)
-        plan = plan_for(target, threads=threads, timeout_s=timeout_s)
-        plan = replace(plan, memory_bytes=budgets.max_memory_bytes or plan.memory_bytes)
-        with steps("measure"), connect(target, device) as board:
+        with steps("measure"), connect(chosen.address, **_access(measuring)) as board:
             facts = board.describe()
-            candidates, lost = _measure_fitting(board, target, candidates, plan=plan, budgets=budgets)
-        if not lost:
-            candidates = fit.choose(candidates, target.recipes.prefer)
+            notes = (*chosen.notes, *refuse_others(target, facts, strict=measuring.strict))
+            plan = measuring.applied_to(plan_for(target, facts, threads=threads, timeout_s=timeout_s))
+            memory_bytes = budgets.max_memory_bytes or plan.memory_bytes
+            plan = replace(plan, memory_bytes=memory_bytes, notes=(*plan.notes, *notes))
+            candidates, lost = _measure_fitting(board, target, candidates, plan, measuring, budgets)
+            if not lost:
+                candidates = fit.choose(candidates, target.recipes.prefer)
+                sustained_run, lost = _sustain_chosen(board, candidates, plan, measuring)
         return output.file_deployment(
             Deployment(
                 model=model,
@@ -132,6 +138,7 @@ def deploy(
                 candidates=tuple(candidates),
                 budgets=budgets,
                 seconds=steps.seconds,
+                sustained=sustained_run,
                 lost=lost,
             ),
             place,
@@ -224,6 +231,7 @@ def measure(
     *,
     profile: "str | Path | Profile | None" = None,
     device: "str | Device" = "host",
+    measuring: Measuring = NO_WISHES,
     threads: int | None = None,
     timeout_s: float | None = None,
 ) -> Measurement:
@@ -232,10 +240,12 @@ def measure(
     The inputs are random, within the inputs' range. Raises LoadError, DeviceError and MeasurementError.
     """
     from devicekit.device.connect import connect
+    from devicekit.device.discover import choose, refuse_others
     from devicekit.digest import sha256_file
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import plan_for
-    from devicekit.runner.script import RunnableModel, measure_model
+    from devicekit.runner.measure import RunnableModel
+    from devicekit.runner.reference import reference
 
     model = Path(model)
     if model.suffix in _SOURCE_SUFFIXES or model.is_dir():
@@ -247,9 +257,23 @@ def measure(
         )
     target = None if profile is None else customized(profile)
     read_graph(model)  # refuses what is no .tflite before a device is taken
-    plan = plan_for(target, threads=threads, timeout_s=timeout_s)
-    with connect(target, device) as board:
-        return measure_model(board, RunnableModel(model, sha256_file(model), golden=None), plan)
+    chosen = choose(target, device)
+    with connect(chosen.address, **_access(measuring)) as board:
+        facts = board.describe()
+        notes = (*chosen.notes, *refuse_others(target, facts, strict=measuring.strict))
+        plan = measuring.applied_to(plan_for(target, facts, threads=threads, timeout_s=timeout_s))
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        if measuring.sustain_s is not None:
+            plan = sustained(plan, measuring.sustain_s)
+        with reference(model, facts) as golden:
+            runnable = RunnableModel(model, sha256_file(model), golden=golden)
+            rounds = measure_in_rounds(board, {model.name: runnable}, plan, count=1, how=measuring)
+    return only(rounds)
+
+
+def _access(measuring: Measuring) -> dict[str, bool]:
+    """Returns what of the user's wishes connecting takes."""
+    return {"keep": measuring.keep, "accept_new_host_key": measuring.accept_new_host_key}
 
 
 def customized(
@@ -306,20 +330,25 @@ def _refuse_quantized(model: Path, recipes: Sequence[str], built: "BuildResult")
 
 
 def _measure_fitting(
-    board: "Device", profile: "Profile", candidates: Sequence[Candidate], *, plan: Plan, budgets: Budgets
+    board: "Device",
+    profile: "Profile",
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    measuring: Measuring,
+    budgets: Budgets,
 ) -> tuple[list[Candidate], DeviceError | None]:
     """Returns the candidates, and why the device failed on the way; None where it did not.
 
     Those that fit come with their measurement, or rejected for what it showed.
     """
-    from devicekit.runner.script import RunnableModel
+    from devicekit.runner.measure import RunnableModel
 
     models = {
         c.recipe: RunnableModel(c.path, c.sha256, golden=c.golden)
         for c in candidates
         if c.status == "fits" and c.path and c.sha256
     }
-    rounds = measure_in_rounds(board, models, plan, count=ROUNDS)
+    rounds = measure_in_rounds(board, models, plan, count=ROUNDS, how=measuring)
     results = []
     for candidate in candidates:
         if taken := rounds.taken.get(candidate.recipe):
@@ -328,6 +357,21 @@ def _measure_fitting(
             candidate = fit.reject(candidate, _unmeasured(error, budgets))
         results.append(candidate)
     return results, rounds.lost
+
+
+def _sustain_chosen(
+    board: "Device", candidates: Sequence[Candidate], plan: Plan, measuring: Measuring
+) -> tuple[Measurement | None, DeviceError | None]:
+    """Returns the sustained run of the chosen candidate where one is asked for, and why the device failed."""
+    from devicekit.runner.measure import RunnableModel
+
+    chosen = next((c for c in candidates if c.status == "chosen"), None)
+    if measuring.sustain_s is None or chosen is None or not (chosen.path and chosen.sha256):
+        return None, None
+    model = RunnableModel(chosen.path, chosen.sha256, golden=chosen.golden)
+    plan = sustained(plan, measuring.sustain_s)
+    rounds = measure_in_rounds(board, {chosen.recipe: model}, plan, count=1, how=measuring)
+    return (None, rounds.lost) if rounds.lost else (only(rounds), None)
 
 
 def _measured(

@@ -14,6 +14,7 @@ from devicekit import __version__, fit
 from devicekit.budgets import RULES, Budgets
 from devicekit.errors import ConvertError, DeviceError, DevicekitError, DoesNotFit
 from devicekit.fit import Candidate
+from devicekit.measurement import Measurement
 
 if TYPE_CHECKING:
     from devicekit.convert.source import Source
@@ -114,13 +115,15 @@ class Conversion:
 class Deployment(Conversion):
     """A conversion whose fitting candidates were measured on a device, and filed.
 
-    `seconds` maps each step to its wall time. `lost` is why measuring ended early: the device failed, and
+    `seconds` maps each step to its wall time. `sustained` is the long run of the chosen candidate, where one
+    was asked for. `lost` is why measuring ended early: the device failed, and
     nothing is chosen. `folder` is None until the deployment is filed.
     """
 
     profile: "Profile"
     device: "DeviceFacts"
     seconds: Mapping[str, float]
+    sustained: Measurement | None = None
     lost: DeviceError | None = None
     folder: Path | None = None
 
@@ -148,6 +151,7 @@ class Deployment(Conversion):
             "device": self.device.to_json(),
             "evidence": self.evidence,
             "prefer": self.profile.recipes.prefer,
+            "sustained": None if self.sustained is None else self.sustained.to_json(),
             "latency": None,
             "latency_reason": self.latency_reason,
             "seconds": {step: round(seconds, 2) for step, seconds in self.seconds.items()},

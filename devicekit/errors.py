@@ -3,6 +3,7 @@
 DevicekitError                      exit
 ├── UsageError                         2
 ├── ProfileError                       2
+│   └── FleetError
 ├── RecipeError                        2
 ├── ModelError                         3
 │   ├── LoadError
@@ -14,6 +15,7 @@ DevicekitError                      exit
 │   ├── NoDevice
 │   ├── NotUnique
 │   ├── Unauthorized
+│   ├── HostKeyRefused
 │   ├── Offline
 │   ├── Lost (transient)
 │   ├── Busy
@@ -104,6 +106,13 @@ class UnknownProfile(ProfileError):
             self, f'no profile "{name}"{hint}', remedy=f"`devicekit profile list` shows all {count}"
         )
         self.file, self.problems = name, ()
+
+
+class FleetError(ProfileError):
+    """A fleet file with mistakes: all of them."""
+
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        super().__init__(file, problems, remedy=f"correct {file}, run it again")
 
 
 class RecipeError(DevicekitError):
@@ -211,6 +220,15 @@ class Unauthorized(DeviceError):
         super().__init__(f"{address} is unauthorized", remedy=remedy)
 
 
+class HostKeyRefused(DeviceError):
+    """An SSH host shows a key that known_hosts does not have (`is_new`), or another than it has."""
+
+    def __init__(self, host: str, *, found: str, is_new: bool) -> None:
+        changed = f"if you know why, run `ssh-keygen -R '{host}'` and then use --accept-new-host-key"
+        new = "compare it with the one on the board's console, then run it again with --accept-new-host-key"
+        super().__init__(f"{host} is refused: {found}", remedy=new if is_new else changed)
+
+
 class Offline(DeviceError):
     def __init__(self, address: str, *, remedy: str) -> None:
         super().__init__(f"{address} is offline", remedy=remedy)
@@ -229,6 +247,17 @@ class Busy(DeviceError):
     def __init__(self, address: str, *, holder: str) -> None:
         super().__init__(
             f"{address} is in use by {holder}", remedy="wait for it to end, or name another device"
+        )
+
+
+class NotReady(DeviceError):
+    """A device is too hot to be measured, or its battery is too low."""
+
+    def __init__(self, address: str, *, found: str, waited_s: float) -> None:
+        waited = f" after {waited_s:.0f} s of waiting" if waited_s else ""
+        super().__init__(
+            f"{address} is not ready{waited}: {found}",
+            remedy="let it cool or charge and run it again, or allow more: --start-below, --min-battery",
         )
 
 
@@ -262,6 +291,39 @@ class OutOfMemory(MeasurementError):
         super().__init__(
             f"{model} {needs} (during {where})",
             remedy="try a smaller recipe (`devicekit deploy` tries them all), or raise limits.memory_mib",
+        )
+
+
+class DeviceOutOfMemory(MeasurementError):
+    """The device's kernel ended the run for memory. Bytes are None where they are not known.
+
+    `needed_bytes` is the model's must-have memory on this host, `available_bytes` what the device had before
+    the model was loaded, `held_bytes` what the run held when it was ended.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        address: str,
+        where: str,
+        needed_bytes: int | None,
+        available_bytes: int | None,
+        held_bytes: int | None,
+    ) -> None:
+        facts = [
+            f"{words} {size / 2**20:.0f} MiB"
+            for words, size in (
+                ("it needs", needed_bytes),
+                ("available were", available_bytes),
+                ("ended while it held", held_bytes),
+            )
+            if size is not None
+        ]
+        super().__init__(
+            f"{model} ran out of memory on {address} during {where}"
+            + (f": {', '.join(facts)}" if facts else ""),
+            remedy="free memory there, or try a smaller recipe or model",
         )
 
 

@@ -23,6 +23,7 @@ FAKE_FACTS = DeviceFacts(
     model="FakeDevice",
     abi="aarch64",
     cores=4,
+    cpus=(0, 1, 2, 3),
     ram_mib=1024,
     os="none: a fake",
     python="python3",
@@ -82,11 +83,13 @@ class FakeDevice:
         answer = self._answer(argv) if self._answer else None
         if answer is not None:
             return answer
+        if argv[0] == "sha256sum":
+            return Completed(0, "".join(f"{digest}  {name}\n" for name, digest in self._hashes()), "")
+        if argv[0] == "sh":  # a fake is never hot, and has no governor
+            return Completed(0, "", "")
         for position, word in enumerate(argv):
             if word.endswith("board_script.py"):
                 arguments = list(argv[position + 1 :])
-                if arguments[:1] == ["sha256"]:
-                    return Completed(0, json.dumps({"sha256": self._hashes(arguments[1:])}), "")
                 return self._measure(arguments)
         return Completed(127, "", f"{argv[0]}: not found")
 
@@ -96,9 +99,8 @@ class FakeDevice:
     def close(self) -> None:
         self.is_closed = True
 
-    def _hashes(self, names: Sequence[str]) -> dict[str, str | None]:
-        files = self.files
-        return {n: hashlib.sha256(files[n]).hexdigest() if n in files else None for n in names}
+    def _hashes(self) -> list[tuple[str, str]]:
+        return [(name, hashlib.sha256(data).hexdigest()) for name, data in self.files.items()]
 
     def _measure(self, arguments: Sequence[str]) -> Completed:
         pairs = [argument.partition("=") for argument in arguments]
@@ -117,14 +119,14 @@ class FakeDevice:
             failed = {"error": "inference fails", "phase": "first", "status": 3}
             return Completed(6, json.dumps(failed), "phase first\nERROR: Failed to allocate tensors\n")
         try:
-            ports = self._compute(self.files[request["model"]], names)
+            ports = self._compute(self.files[request["model"]], names, prefix=request.get("prefix", ""))
         except (ValueError, RuntimeError) as error:
             failed = {"error": str(error), "phase": "init", "status": None}
             return Completed(4, json.dumps(failed), "phase init\n")
         return Completed(0, json.dumps(self._document(request, ports)), "phase outputs\n")
 
-    def _compute(self, model: bytes, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Runs the model here; leaves its outputs in out0.bin, … and returns their descriptions."""
+    def _compute(self, model: bytes, names: Sequence[str], *, prefix: str) -> list[dict[str, Any]]:
+        """Runs the model here; leaves its outputs in PREFIXout0.bin, … and returns their descriptions."""
         import numpy as np
         from ai_edge_litert.interpreter import Interpreter
 
@@ -135,7 +137,7 @@ class FakeDevice:
             interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
         for number, name in enumerate(names):
             detail = feeds[name]
-            data = np.frombuffer(self.files[f"in{number}.bin"], detail["dtype"])
+            data = np.frombuffer(self.files[f"{prefix}in{number}.bin"], detail["dtype"])
             interpreter.set_tensor(detail["index"], data.reshape(detail["shape"]))
         interpreter.invoke()
         ports = []
@@ -143,7 +145,7 @@ class FakeDevice:
             value = interpreter.get_tensor(detail["index"])
             if self._fault == "wrong output":
                 value = _different(value)
-            self.files[f"out{number}.bin"] = value.tobytes()
+            self.files[f"{prefix}out{number}.bin"] = value.tobytes()
             ports.append({"name": name, "tensor": detail["name"], "bytes": value.nbytes})
         return ports
 
@@ -213,6 +215,28 @@ def write_dense_model(
     code = schema.BuiltinOperator.FULLY_CONNECTED
     signature = {"x": 0, "y": 3} if has_signature else None
     return _write_model(path, code, op=op, tensors=tensors, buffers=buffers, signature=signature)
+
+
+def write_hungry_model(path: Path, *, mib: int) -> Path:
+    """Writes a .tflite of 1 KiB that needs `mib` MiB: TILE, float32 [1, 1024] to [1, 1024 * 256 * mib].
+
+    Its memory, all of it arena, is touched in the first inference, not while it is loaded.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    repeats = np.array([1, 256 * mib], np.int32)
+    tensors = [
+        _tensor("x", (1, 1024), buffer=0),
+        _tensor("repeats", (2,), buffer=1, dtype=schema.TensorType.INT32),
+        _tensor("y", (1, 1024 * 256 * mib), buffer=0),
+    ]
+    op = schema.OperatorT()
+    op.inputs, op.outputs = [0, 1], [2]
+    op.builtinOptionsType = schema.BuiltinOptions.TileOptions
+    op.builtinOptions = schema.TileOptionsT()
+    code = schema.BuiltinOperator.TILE
+    return _write_model(path, code, op=op, tensors=tensors, buffers=[b"", repeats.tobytes()], signature=None)
 
 
 def write_string_model(path: Path) -> Path:

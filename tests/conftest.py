@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps the tests out of the user's cache; one for the session, so that a model is converted once."""
     os.environ["DEVICEKIT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_device() -> None:
+    """Keeps the tests off the developer's phones: nothing listens where they look for the adb server."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        os.environ["ANDROID_ADB_SERVER_PORT"] = str(server.getsockname()[1])
+    os.environ.pop("DEVICEKIT_FLEET", None)
 
 
 @pytest.fixture(scope="session")

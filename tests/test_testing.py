@@ -9,7 +9,7 @@ from devicekit.digest import sha256_file
 from devicekit.errors import Lost, MeasurementError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement, Plan
-from devicekit.runner.script import RunnableModel, measure_model
+from devicekit.runner.measure import RunnableModel, measure_model
 from devicekit.testing import FAKE_FACTS, FakeDevice, Fault, warmup_model, write_dense_model
 
 

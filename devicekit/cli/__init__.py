@@ -12,6 +12,8 @@ COMMANDS = {
     "convert": ("devicekit.cli.model:convert", "Write a .tflite, by recipe or fitted to a profile."),
     "measure": ("devicekit.cli.measure:measure", "Measure latency and memory of a .tflite."),
     "compare": ("devicekit.cli.compare:compare", "Compare models side by side, against the first."),
+    "devices": ("devicekit.cli.devices:devices", "List attached devices and boards, and their profiles."),
+    "doctor": ("devicekit.cli.devices:doctor", "Check adb, SSH, runtimes and caches, with remedies."),
     "profile": ("devicekit.cli.profile:profile", "List, show and check device profiles."),
 }
 

@@ -13,6 +13,8 @@ from devicekit.cli.options import (
     fail,
     keep_given,
     loading,
+    measuring_of,
+    on_device,
     show_json,
     show_text,
     watched,
@@ -22,7 +24,7 @@ from devicekit.cli.options import (
 @click.command(epilog="Exit codes: 0 fits, 2 usage, 3 model or fit, 4 device, 5 measurement, 130 Ctrl-C.")
 @click.argument("model")
 @click.option("--profile", "-p", required=True, metavar="NAME|FILE", help="The device profile to fit.")
-@click.option("--device", default="auto", metavar="ADDRESS", help="`host` is this machine. Default: auto.")
+@on_device(default="auto")
 @click.option(
     "--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}. Repeatable."
 )
@@ -40,8 +42,9 @@ def deploy(model: str, format_: str, quiet: bool, verbose: bool, **options: Any)
     MODEL is a .h5, .keras, SavedModel folder or .tflite."""
     import devicekit
 
+    measuring = measuring_of(options)
     with watched(quiet=quiet, verbose=verbose):
-        deployment = devicekit.deploy(Path(model), **keep_given(options))
+        deployment = devicekit.deploy(Path(model), measuring=measuring, **keep_given(options))
     if format_ == "json":
         show_json(deployment.to_json())
     else:

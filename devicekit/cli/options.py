@@ -3,6 +3,7 @@
 import io
 import itertools
 import logging
+import math
 import os
 import signal
 import sys
@@ -79,6 +80,137 @@ def _shapes(
             raise click.BadParameter(f'"{text}": expected NAME=SIZES, as in image=1,224,224,3')
         shapes[name.strip()] = tuple(int(dim) for dim in dims)
     return shapes or None
+
+
+def on_device(*, default: str) -> Callable[[F], F]:
+    """Adds the options of every command that measures on a device: which one, by what, and when."""
+
+    def add(command: F) -> F:
+        for option in (*_HOW, _device(default)):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _device(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--device",
+        default=default,
+        metavar="ADDRESS",
+        help=f"adb:SERIAL, ssh://user@host, a fleet alias, auto, or host (this machine). Default: {default}.",
+    )
+
+
+# Of these, and in the reverse order of --help. Each is a field of measuring.Measuring.
+_HOW: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--wait",
+        "wait_s",
+        callback=lambda _, __, text: _seconds(text),
+        metavar="TIME",
+        help="How long to wait until the device is fit. Default: 10m.",
+    ),
+    click.option(
+        "--min-battery",
+        "min_battery_percent",
+        type=click.IntRange(0, 100),
+        metavar="PERCENT",
+        help="Start with this charge at least. Default: 20.",
+    ),
+    click.option(
+        "--start-below",
+        "start_below_c",
+        type=click.FloatRange(0, 150),
+        metavar="CELSIUS",
+        help="Start when the device is cooler than this. Default: 60.",
+    ),
+    click.option(
+        "--pin-governor",
+        "governor",
+        is_flag=False,
+        flag_value="performance",
+        metavar="[NAME]",
+        help="Set the CPUs' governor for the run (performance), where permitted.",
+    ),
+    click.option(
+        "--rate",
+        "rate_hz",
+        callback=lambda _, __, text: _rate(text),
+        metavar="N/s",
+        help="Leave gaps: start so many inferences per second.",
+    ),
+    click.option(
+        "--sustain",
+        "sustain_s",
+        callback=lambda _, __, text: _seconds(text),
+        metavar="TIME",
+        help="Run for so long (90s, 10m), with a trace over time.",
+    ),
+    click.option(
+        "--require-delegate",
+        is_flag=True,
+        default=None,
+        help="Fail where the delegate does not take the whole graph.",
+    ),
+    click.option("--wheels", metavar="DIR", help="Take the device's runtime from wheels in this folder."),
+    click.option("--benchmark-model", metavar="FILE", help="The vendor's benchmark_model for the device."),
+    click.option(
+        "--runner", metavar="NAME", help="script or benchmark_model. Default: what suits the device."
+    ),
+    click.option(
+        "--accept-new-host-key", is_flag=True, default=None, help="Trust an SSH host that is not known yet."
+    ),
+    click.option(
+        "--keep", is_flag=True, default=None, help="Leave our files on the device for the next run."
+    ),
+    click.option(
+        "--strict", is_flag=True, default=None, help="Refuse a device that is not what the profile says."
+    ),
+)
+
+
+def measuring_of(options: dict[str, Any]) -> Any:
+    """Takes the options of `on_device` but the address out of `options`, as a Measuring."""
+    from dataclasses import fields
+    from pathlib import Path
+
+    from devicekit.measuring import Measuring
+
+    given = {one.name: options.pop(one.name, None) for one in fields(Measuring)}
+    for name in ("benchmark_model", "wheels"):
+        given[name] = None if given[name] is None else Path(given[name])
+    return Measuring(**keep_given(given))
+
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
+def _seconds(text: str | None) -> float | None:
+    """Returns the seconds in "90s", "10m" or "1h"; a bare number is seconds."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS_S else (text, "s")
+    try:
+        seconds = float(number) * _UNITS_S[unit]
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= 7 * 86400:
+        raise click.BadParameter(f'"{text}": expected a time, as in 90s or 10m')
+    return seconds
+
+
+def _rate(text: str | None) -> float | None:
+    """Returns the inferences per second in "10/s"; a bare number is the same."""
+    if text is None:
+        return None
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= 1e6:
+        raise click.BadParameter(f'"{text}": expected inferences per second, as in 10/s')
+    return rate
 
 
 def building(command: F) -> F:

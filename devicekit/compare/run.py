@@ -85,7 +85,7 @@ def _is_measured_here(subject: Subject) -> bool:
 def _measured(subjects: Sequence[Subject], profile: "Profile | None", plan: Plan) -> Rounds:
     """Returns the rounds of all that have no numbers of a device. Raises DeviceError."""
     from devicekit.device.connect import connect
-    from devicekit.runner.script import RunnableModel
+    from devicekit.runner.measure import RunnableModel
 
     count = significance.ROUNDS
     plan = replace(
@@ -99,7 +99,7 @@ def _measured(subjects: Sequence[Subject], profile: "Profile | None", plan: Plan
     }
     if not models:
         return Rounds({}, {}, None)
-    with connect(profile, "host") as board:
+    with connect("host") as board:
         rounds = measure_in_rounds(board, models, plan, count=count)
     if rounds.lost is not None:
         raise rounds.lost

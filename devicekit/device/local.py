@@ -21,7 +21,7 @@ ENDING_S = 5.0
 class LocalDevice:
     """This machine. Files live in a temporary directory that `close` removes, else the next LocalDevice."""
 
-    def __init__(self, address: str = "host") -> None:
+    def __init__(self, address: str = "host", *, keep: bool = False) -> None:
         if address != "host":
             raise UsageError(f'"{address}" is no address of this machine', remedy="use --device host")
         self._folder = new_folder()
@@ -29,7 +29,7 @@ class LocalDevice:
     def push(self, local: Path, remote: str) -> None:
         target = self._place(remote)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(local, target)
+        shutil.copy(local, target)
 
     def pull(self, remote: str, local: Path) -> None:
         try:
@@ -70,7 +70,7 @@ class LocalDevice:
 
         import psutil
 
-        library, version = _runtime()
+        library, version = runtime()
         return DeviceFacts(
             address="host",
             kind="host",
@@ -79,6 +79,7 @@ class LocalDevice:
             soc=_cpu_name(),
             abi=platform.machine(),
             cores=psutil.cpu_count(),
+            cpus=tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else (),
             ram_mib=psutil.virtual_memory().total // 2**20,
             os=f"{platform.system()} {platform.release()}",
             python=sys.executable,
@@ -151,7 +152,7 @@ def _temperature_c() -> float | None:
     return max((entry.current for entries in sensors.values() for entry in entries), default=None)
 
 
-def _runtime() -> tuple[str | None, str | None]:
+def runtime() -> tuple[str | None, str | None]:
     """Returns LiteRT's shared library and version, found without importing the package."""
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec

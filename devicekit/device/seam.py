@@ -1,8 +1,8 @@
 """The Device seam: five methods, everything else is a function over them."""
 
 import signal
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +31,11 @@ class DeviceFacts:
     """What a device says about itself; None where it does not say.
 
     `kind` is "host", "linux" or "android". `abi` is the machine's name as `uname -m` gives it. `evidence` is
-    what a measurement taken there is worth. `python` runs scripts there, `runtime_library` is LiteRT's shared
-    library there, `runtime_version` its version.
+    what a measurement taken there is worth; `virtual` says what shows that it is a virtual machine. `python`
+    runs scripts there, `runtime_library` is LiteRT's shared library there, `runtime_version` its version.
+    `cpus` are those that a process may use, the fastest first; () where that is not said.
+    `libc` is "glibc 2.36", "musl" or "bionic". `free_bytes` are those where our files lie. `properties` are
+    Android's, by name, and "device_tree_model". `boot_id` changes with every start.
     """
 
     address: str
@@ -42,6 +45,7 @@ class DeviceFacts:
     soc: str | None = None
     abi: str | None = None
     cores: int | None = None
+    cpus: tuple[int, ...] = ()
     ram_mib: int | None = None
     os: str | None = None
     python: str | None = None
@@ -51,6 +55,13 @@ class DeviceFacts:
     load_average: float | None = None
     temperature_c: float | None = None
     battery_percent: int | None = None
+    is_charging: bool | None = None
+    virtual: str | None = None
+    libc: str | None = None
+    free_bytes: int | None = None
+    boot_id: str | None = None
+    uptime_s: float | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,7 +75,7 @@ class Device(Protocol):
     """
 
     def push(self, local: Path, remote: str) -> None:
-        """Copies a file to the device, with its parents; replaces what is there."""
+        """Copies a file to the device, with its parents; replaces what is there. A program stays one."""
 
     def pull(self, remote: str, local: Path) -> None:
         """Copies a file from the device. Raises MeasurementError where there is none."""

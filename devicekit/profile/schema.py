@@ -69,6 +69,9 @@ class Runtime(Table):
     version: Text | None = Field(None, description="Release of the runtime, such as 2.3.0.")
     delegate: Delegate = Field(description="What computes: xnnpack, or none for the built-in kernels.")
     threads: int = Field(1, gt=0, le=1024, description="CPU threads, count.")
+    cpus: Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Strict(False)] | None = Field(
+        None, description="CPUs to pin to, by their numbers on the device; absent: the fastest ones."
+    )
 
     @property
     def label(self) -> str:

@@ -20,6 +20,8 @@ LAYOUTS = {
     "CheckResult": "devicekit.report.layouts.model:check_lines",
     "Inspection": "devicekit.report.layouts.model:inspection_lines",
     "Measurement": "devicekit.report.layouts.measurement:lines",
+    "Devices": "devicekit.report.layouts.devices:lines",
+    "Diagnosis": "devicekit.report.layouts.devices:doctor_lines",
     "Profile": "devicekit.report.layouts.profile:lines",
     "list": "devicekit.report.layouts.profile:list_lines",
 }

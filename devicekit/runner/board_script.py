@@ -1,20 +1,23 @@
 """Measures one .tflite through the runtime's shared library: Python >= 3.6, nothing but the standard library.
 
     python3 board_script.py lib=LIBRARY model=MODEL warmup=TINY_MODEL [key=value ...]
-    python3 board_script.py sha256 FILE ...
 
-The first form prints one JSON document on stdout; whatever libraries print goes to stderr, as do lines
+It prints one JSON document on stdout; whatever libraries print goes to stderr, as do lines
 "phase NAME", the last of which says where a process that died was. Keys, with their defaults:
 
-    dir=.             holds the input files in0.bin, in1.bin, ... and receives out0.bin, out1.bin, ...
+    prefix=           begins the names of the input files in0.bin, in1.bin, ... and of out0.bin, out1.bin, ...
     in=NAME           (repeated) the i-th names the input that in<i>.bin is for, by signature or tensor name;
                       an input without a file is all zeros
     threads=1         kernel=xnnpack (or builtin)   cpus= (such as 0,1; empty: not pinned)
     memory=0          bytes of private memory that the model may add to the base; 0: no limit
     warmup_runs=3     warmup_s=0.2   runs=50   min_s=0.5   max_s=30   max_runs=10000
+    rate=0            inferences to start per second; 0: each right after the last
+    trace_s=0         seconds between readings of heat and clocks during the repeats; 0: none
 
 Warm-up and repeats go on until both their count and their seconds are reached; `max_s` and `max_runs` end
-the repeats whatever the count. Times are nanoseconds, memory is kB as in /proc/self/status.
+the repeats whatever the count. With a trace they last `max_s`, and samples beyond `max_runs` are thinned:
+every second one goes, and from then on ("stride") every second run is kept, and so on; "at_ms" says when
+each began. Times are nanoseconds, memory is kB as in /proc/self/status.
 
 `memory` is enforced by RLIMIT_DATA: the private writable memory that this process has once the runtime is
 loaded and warmed (the base), plus the budget, plus the stacks of the threads to come. What is reserved but
@@ -47,7 +50,7 @@ USAGE, LIBRARY, REFUSED, BAD_INPUT, INVOKE, OUT_OF_MEMORY = 2, 3, 4, 5, 6, 7
 STACK_BYTES = 1 << 20
 REQUIRED = ("lib", "model", "warmup")
 DEFAULTS = {
-    "dir": ".",
+    "prefix": "",
     "threads": 1,
     "kernel": "xnnpack",
     "cpus": "",
@@ -58,6 +61,8 @@ DEFAULTS = {
     "min_s": 0.5,
     "max_s": 30.0,
     "max_runs": 10000,
+    "rate": 0.0,
+    "trace_s": 0.0,
 }  # type: dict[str, Any]
 
 
@@ -354,17 +359,45 @@ def _memory(address: "int | None", size: int) -> memoryview:
 
 
 def memory_now() -> "dict[str, int]":
-    """Returns memory in kB and threads as /proc/self/status has them; without /proc the peak alone."""
-    wanted = ("VmRSS", "VmHWM", "RssAnon", "RssFile", "VmSize", "VmData", "VmSwap", "Threads")
-    try:
-        with open("/proc/self/status") as file:
-            pairs = [line.split(":", 1) for line in file]
-        return {key: int(value.split()[0]) for key, value in pairs if key in wanted}
-    except OSError:
+    """Returns memory in kB and threads as /proc/self/status has them; without /proc the peak alone.
+
+    What is mapped now is taken from smaps_rollup (Linux 4.14), which counts it: in status a thread's last 64
+    pages may be missing, 256 kB of each (seen on an arm64 kernel 6.1: a model of 0.5 MiB showed none).
+    """
+    found = _proc_numbers(
+        "/proc/self/status",
+        ("VmRSS", "VmHWM", "RssAnon", "RssFile", "VmSize", "VmData", "VmSwap", "Threads"),
+    )
+    if not found:
         if resource is None:
             return {}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"VmHWM": peak // 1024 if sys.platform == "darwin" else peak}
+    counted = _proc_numbers("/proc/self/smaps_rollup", ("Rss", "Anonymous"))
+    if len(counted) == 2:
+        rss, anonymous = counted["Rss"], counted["Anonymous"]
+        found.update(VmRSS=rss, RssAnon=anonymous, RssFile=rss - anonymous)
+        found["VmHWM"] = max(found.get("VmHWM", 0), rss)
+    return found
+
+
+def _proc_numbers(path: str, wanted: "tuple[str, ...]") -> "dict[str, int]":
+    """Returns the numbers of lines such as "VmRSS:  1234 kB"; {} where there is no such file."""
+    try:
+        with open(path) as file:
+            pairs = [line.split(":", 1) for line in file]
+        return {pair[0]: int(pair[1].split()[0]) for pair in pairs if pair[0] in wanted}
+    except (OSError, ValueError, IndexError):
+        return {}
+
+
+def available_kb() -> "int | None":
+    """Returns the memory that could be had without swapping, in kB; None where Linux does not say."""
+    try:
+        with open("/proc/meminfo") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("MemAvailable:")), None)
+    except OSError:
+        return None
 
 
 def conditions() -> "dict[str, object]":
@@ -484,6 +517,7 @@ class Run:
         self.phase = "start"
         # Touched now, so that they are part of the base.
         self.samples = array.array("q", bytes(8 * request["max_runs"]))
+        self.starts = array.array("q", bytes(8 * request["max_runs"] if request["trace_s"] else 0))
         self.document = {
             "schema": SCHEMA,
             "python": ".".join(str(part) for part in sys.version_info[:3]),
@@ -517,14 +551,17 @@ class Run:
         # Now, for a model with a state (a fused LSTM) computes something else the next time.
         self.enter("outputs")
         for index in range(len(model.outputs)):
-            model.save(index, os.path.join(request["dir"], "out%d.bin" % index))
+            model.save(index, request["prefix"] + "out%d.bin" % index)
         most = int(request["max_s"] * 1e9)
         self.enter("warmup")
         start = clock()
         count = self.repeat(model, request["warmup_runs"], request["warmup_s"], start + most)
         document["warmup"] = {"count": count, "ns": clock() - start}
         self.enter("measure")
-        count = self.repeat(model, request["runs"], request["min_s"], clock() + most)
+        if request["trace_s"]:
+            count = self.sustain(model, clock(), most)
+        else:
+            count = self.repeat(model, request["runs"], request["min_s"], clock() + most)
         document["mem_end"] = memory_now()
         document["after"] = conditions()
         document["ns"] = list(samples[:count])
@@ -554,6 +591,7 @@ class Run:
         document["mem_base"] = memory_now()
         if request["memory"]:
             document["memory_reason"] = limit_memory(request["memory"], stacks)
+        sys.stderr.write("available %s\n" % available_kb())
         return runtime
 
     def feed(self, model: "Any") -> None:
@@ -565,15 +603,18 @@ class Run:
             if place is None and named:
                 raise Failure(BAD_INPUT, "no file is given for input %s" % port.name)
             file = None if place is None else "in%d.bin" % named.index(place)
-            model.feed(index, file and os.path.join(self.request["dir"], file))
+            model.feed(index, file and self.request["prefix"] + file)
 
     def repeat(self, model: "Any", runs: int, seconds: float, deadline: int) -> int:
         """Fills `samples` until both `runs` and `seconds` are reached, or `deadline`; returns the count."""
         call, args, samples, now = model.call, model.args, self.samples, clock
         most = len(samples)
         enough = now() + int(seconds * 1e9)
+        gap, due = self.gap_ns, now()
         count = 0
         while True:
+            if gap:
+                due = wait_until(due) + gap
             start = now()
             status = call(*args)
             end = now()
@@ -583,6 +624,51 @@ class Run:
             count += 1
             if (count >= runs and end >= enough) or count >= most or end >= deadline:
                 return count
+
+    def sustain(self, model: "Any", begin: int, most_ns: int) -> int:
+        """Runs for `most_ns`, keeps samples of all of it, and reads heat and clocks now and then."""
+        call, args, samples, starts, now = model.call, model.args, self.samples, self.starts, clock
+        every, gap, due = int(self.request["trace_s"] * 1e9), self.gap_ns, begin
+        readings, next_reading = [], begin
+        count, done, stride, end = 0, 0, 1, begin
+        while end - begin < most_ns:
+            if end >= next_reading:
+                readings.append(dict(conditions(), at_ms=(end - begin) // 1000000))
+                next_reading += every
+            if gap:
+                due = wait_until(due) + gap
+            start = now()
+            status = call(*args)
+            end = now()
+            if status:
+                raise Failure(INVOKE, "inference fails", status)
+            done += 1
+            if done % stride:
+                continue
+            if count == len(samples):  # every second one goes
+                count //= 2
+                samples[:count], starts[:count] = samples[1 : 2 * count : 2], starts[1 : 2 * count : 2]
+                stride *= 2
+                continue
+            samples[count], starts[count] = end - start, start - begin
+            count += 1
+        at_ms = [start // 1000000 for start in starts[:count]]
+        self.document.update(runs=done, stride=stride, at_ms=at_ms, trace=readings)
+        return count
+
+    @property
+    def gap_ns(self) -> int:
+        """Returns the time from one start to the next; 0: none is kept."""
+        return int(1e9 / self.request["rate"]) if self.request["rate"] else 0
+
+
+def wait_until(due: int) -> int:
+    """Sleeps until `due`; returns that, or now where it has passed, so that what is late is not caught up."""
+    left = due - clock()
+    if left <= 0:
+        return due - left
+    time.sleep(left / 1e9)
+    return due
 
 
 def clock_3_6() -> int:
@@ -615,9 +701,6 @@ def parse(arguments: "list[str]") -> "dict[str, Any]":
 
 def main(arguments: "list[str]", open_runtime: "Any" = open_library) -> int:
     """Runs the request and prints its document; returns the exit code."""
-    if arguments[:1] == ["sha256"]:
-        send(sys.stdout, {"sha256": {path: sha256(path) for path in arguments[1:]}})
-        return 0
     die_with_parent()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print on stdout must not mix with the document
@@ -647,20 +730,6 @@ def send(out: "IO[str]", document: "dict[str, Any]") -> None:
     json.dump(document, out)
     out.write("\n")
     out.flush()
-
-
-def sha256(path: str) -> "str | None":
-    """Returns the SHA-256 of the file in hex, None where there is none."""
-    import hashlib  # brings OpenSSL: 3 MB
-
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-    except OSError:
-        return None
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -2,25 +2,31 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.errors import UsageError
 from devicekit.measurement import Plan
 
 if TYPE_CHECKING:
+    from devicekit.device.seam import DeviceFacts
     from devicekit.profile.schema import Profile
 
 
 def plan_for(
-    profile: "Profile | None", *, threads: int | None = None, timeout_s: float | None = None
+    profile: "Profile | None",
+    facts: "DeviceFacts | None" = None,
+    *,
+    threads: int | None = None,
+    timeout_s: float | None = None,
 ) -> Plan:
     """Returns how to measure under the limits of `profile`; without one, on one thread without a limit.
 
-    `threads` and `timeout_s` win over the profile and the default. The process is pinned to as many CPUs as
-    it has threads, no more than the device has cores, no more than this process may use. The profile's
-    threads become fewer where there are fewer CPUs: they would only wait for each other, and the plan notes
-    it. Raises UsageError for what is not above 0.
+    `facts` are the device's, None: this host. `threads` and `timeout_s` win over the profile and the default.
+    The process is pinned to as many CPUs as it has threads, the fastest ones or those that the profile names,
+    no more than the profile's device has cores, no more than it may use there. The profile's threads become
+    fewer where there are fewer CPUs: they would only wait for each other, and the plan notes it. Raises
+    UsageError for what is not above 0.
     """
     for name, value, unit in (("threads", threads, ""), ("timeout", timeout_s, " s")):
         if value is not None and value <= 0:
@@ -28,7 +34,10 @@ def plan_for(
             raise UsageError(words, remedy=f"leave --{name} out, or give it a number above 0")
     wanted = threads or (profile.runtime.threads if profile else None) or 1
     cores = (profile.device.cores if profile else None) or wanted
-    cpus = _first_cpus(min(wanted, cores))
+    usable = facts.cpus if facts else _own_cpus()
+    is_host = facts is None or facts.kind == "host"
+    named = () if is_host or profile is None else profile.runtime.cpus or ()
+    cpus = _chosen(usable, named, min(wanted, cores))
     memory_mib = profile.limits.memory_mib if profile else None
     kernel: Literal["xnnpack", "builtin"] = "xnnpack"
     notes: tuple[str, ...] = ()
@@ -38,8 +47,11 @@ def plan_for(
         notes = (f"the profile's delegate is {profile.runtime.delegate}; this run used xnnpack on the CPU",)
     if cpus and len(cpus) < wanted and threads is None:
         plural = "s" if len(cpus) > 1 else ""
-        notes += (f"{len(cpus)} thread{plural}, not {wanted} as in the profile: no more CPUs here",)
+        where = "here" if is_host else "there"
+        notes += (f"{len(cpus)} thread{plural}, not {wanted} as in the profile: no more CPUs {where}",)
         wanted = len(cpus)
+    if missing := sorted(set(named) - set(usable)):
+        notes += (f"the profile pins to CPU {', '.join(map(str, missing))}, which a run there may not use",)
     return Plan(
         threads=wanted,
         memory_bytes=None if memory_mib is None else int(memory_mib * 2**20),
@@ -69,8 +81,12 @@ def in_words(plan: Plan, document: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _first_cpus(count: int) -> tuple[int, ...] | None:
-    """Returns the first CPUs that this process may use; None where the system does not tell."""
-    if sys.platform != "linux":
-        return None
-    return tuple(sorted(os.sched_getaffinity(0))[:count])
+def _chosen(usable: Sequence[int], named: Sequence[int], count: int) -> tuple[int, ...] | None:
+    """Returns the CPUs to pin to: those named that are usable, else the first; None where none are known."""
+    found = [cpu for cpu in named if cpu in usable] or list(usable[:count])
+    return tuple(sorted(found)) or None
+
+
+def _own_cpus() -> tuple[int, ...]:
+    """Returns the CPUs that this process may use; () where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else ()

@@ -1,26 +1,37 @@
 """The script runner: board_script.py on a device, its document read into a Measurement."""
 
 import json
+import math
+import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from devicekit.device.files import file_of, push_once
 from devicekit.device.seam import Completed, Device, DeviceFacts
 from devicekit.device.temporary import folder_prefix
-from devicekit.digest import sha256_file
 from devicekit.errors import MeasurementError, OutOfMemory, TimedOut, UnreadableOutput
-from devicekit.measurement import Measurement, Memory, Plan, stability, summarize
-from devicekit.plugins import resolve
-from devicekit.runner import limits
+from devicekit.measurement import (
+    Measurement,
+    Memory,
+    Plan,
+    TracePoint,
+    hottest_c,
+    stability,
+    summarize,
+)
+from devicekit.measuring import NO_WISHES, TRACE_POINTS, Measuring
+from devicekit.runner import killed, limits
+from devicekit.runner.measure import Prepared, RunnableModel
 from devicekit.runner.tensors import compare, read_inputs
+from devicekit.runner.wheels import runtime_for
 
 FOLDER = Path(__file__).parent
 BOARD_SCRIPT = "board_script.py"
 INTERPRETER_SCRIPT = "interpreter_script.py"
 WARMUP_MODEL = "warmup.tflite"
-HASH_TIMEOUT_S = 60.0
 # What tells "needs more than the limit" from any other failure: does it run once without the limit?
 PROBE: dict[str, Any] = {"memory_bytes": None, "warmup_runs": 0, "warmup_s": 0.0, "min_runs": 1, "min_s": 0.0}
 BEFORE_MODEL = ("start", "library", "base")
@@ -36,87 +47,56 @@ PHASES = {
     "outputs": "reading its outputs",
 }
 
-RUNNERS = {
-    "script": "devicekit.runner.script:ScriptRunner",
-}
-
-
-@dataclass(frozen=True)
-class RunnableModel:
-    """A .tflite to run. `golden` is an npz of one sample, "in/NAME" and "out/NAME", None: random inputs."""
-
-    path: Path
-    sha256: str
-    golden: Path | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model that lies on a device with all that measuring it takes. `inputs` are in in0.bin, in1.bin, …"""
-
-    model: RunnableModel
-    facts: DeviceFacts
-    inputs: tuple[str, ...]
-
-
-class Runner(Protocol):
-    def prepare(self, device: Device, model: RunnableModel) -> Prepared: ...
-
-    def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement: ...
-
-
-def measure_model(device: Device, model: RunnableModel, plan: Plan) -> Measurement:
-    """Returns the measurement of `model` on `device`; with golden outputs, only of a model that keeps them.
-
-    Raises DeviceError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput, or MeasurementError where the
-    runtime refuses the model.
-    """
-    runner: Runner = resolve(RUNNERS["script"])()
-    return runner.measure(device, runner.prepare(device, model), plan)
-
 
 class ScriptRunner:
-    """Measures on whatever has Python >= 3.6 and LiteRT's shared library."""
+    """Measures on whatever has Python >= 3.6; brings LiteRT's shared library where there is none."""
+
+    def __init__(self, how: Measuring = NO_WISHES) -> None:
+        self._wheels_dir = how.wheels
 
     def prepare(self, device: Device, model: RunnableModel) -> Prepared:
         """Pushes what the device lacks, compared by SHA-256. Raises DeviceError, MeasurementError."""
         facts = device.describe()
-        if not (facts.python and facts.runtime_library):
-            lacks = "LiteRT's shared library" if facts.python else "Python"
+        if not facts.python:
             raise MeasurementError(
-                f"{facts.address} has no {lacks}", remedy=f"install {_package(lacks)} there, run it again"
+                f"{facts.address} has no Python", remedy="install Python 3.6 or later there, run it again"
             )
         inputs = read_inputs(model.path, model.golden)
+        files = {name: file_of(FOLDER / name) for name in (BOARD_SCRIPT, WARMUP_MODEL, *_fallback(facts))}
+        # Names of the model's own, so that models that take turns stay side by side.
+        prefix = f"{model.sha256[:12]}."
+        files[f"{prefix}model.tflite"] = file_of(model.path, model.sha256)
+        if not facts.runtime_library:
+            runtime = runtime_for(facts, wheels_dir=self._wheels_dir)
+            files[runtime.library.name] = file_of(runtime.library, runtime.sha256)
+            facts = replace(
+                facts, runtime_library=f"./{runtime.library.name}", runtime_version=runtime.version
+            )
         with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
-            files = {name: FOLDER / name for name in (WARMUP_MODEL, *_fallback(facts))}
             for index, data in enumerate(inputs.values()):
-                name = f"in{index}.bin"
-                files[name] = Path(folder) / name
-                files[name].write_bytes(data)
-            hashes = {name: sha256_file(file) for name, file in files.items()}
-            files["model.tflite"], hashes["model.tflite"] = model.path, model.sha256
-            device.push(FOLDER / BOARD_SCRIPT, BOARD_SCRIPT)
-            there = _hashes_there(device, facts, tuple(files))
-            for name, file in files.items():
-                if there.get(name) != hashes[name]:
-                    device.push(file, name)
-        return Prepared(model, facts, tuple(inputs))
+                path = Path(folder) / f"in{index}.bin"
+                path.write_bytes(data)
+                files[f"{prefix}{path.name}"] = file_of(path)
+            push_once(device, files, address=facts.address, free_bytes=facts.free_bytes)
+        return Prepared(model, facts, tuple(inputs), prefix)
 
     def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement:
         """Runs the board script; where the library refuses the model, the Python Interpreter on the host."""
-        if prepared.facts.kind != "host":
-            plan = replace(plan, cpus=None)  # they are this machine's
         refusals: list[str] = []
         for script in (BOARD_SCRIPT, *_fallback(prepared.facts)):
-            document = _run(device, prepared, plan, script=script)
+            document = run_script(device, prepared, plan, script=script)
             if "error" not in document:
                 notes = plan.notes + tuple(f"run by the Python Interpreter, for {r}" for r in refusals)
                 if not prepared.inputs:
                     notes += ("its inputs were zeros and empty strings",)
                 verified = _verify(device, prepared, document)
+                if verified is None and prepared.facts.kind != "host":
+                    notes += ("not verified on device: there are no outputs to compare with",)
                 return _measurement(prepared, plan, document, verified=verified, notes=notes)
             if plan.memory_bytes is not None and document["phase"] not in BEFORE_MODEL:
                 _raise_if_only_limited(device, prepared, plan, document=document, script=script)
+            if document["phase"] not in BEFORE_MODEL:
+                killed.raise_if_short(prepared, document["available_bytes"], during=PHASES[document["phase"]])
             refusals.append(_in_words(document))
             if document["phase"] in BEFORE_MODEL:
                 break
@@ -127,11 +107,11 @@ class ScriptRunner:
         )
 
 
-def _run(device: Device, prepared: Prepared, plan: Plan, *, script: str) -> dict[str, Any]:
+def run_script(device: Device, prepared: Prepared, plan: Plan, *, script: str) -> dict[str, Any]:
     """Returns the script's document; what crashed has "error", "phase" and "detail" as a refusal has.
 
-    Raises TimedOut, UnreadableOutput, and MeasurementError where the process was killed: RLIMIT_DATA makes
-    allocations fail and kills nobody, so that SIGKILL is not the budget's doing.
+    Raises TimedOut, UnreadableOutput, and OutOfMemory or MeasurementError where the process was killed:
+    RLIMIT_DATA makes allocations fail and kills nobody, so that SIGKILL is not the budget's doing.
     """
     facts, name = prepared.facts, prepared.model.path.name
     done = device.run(_command(prepared, plan, script=script), timeout_s=plan.timeout_s)
@@ -139,16 +119,18 @@ def _run(device: Device, prepared: Prepared, plan: Plan, *, script: str) -> dict
     if done.timed_out:
         raise TimedOut(name, what=PHASES[phase], timeout_s=plan.timeout_s)
     if done.signal_name == "SIGKILL":
-        raise MeasurementError(
-            f"{name} was killed by the system (SIGKILL) during {PHASES[phase]}: most likely {facts.address} "
-            "ran out of memory",
-            remedy="free memory there and run it again, or try a smaller recipe",
-        )
+        raise killed.in_words(device, prepared, during=PHASES[phase], stderr=done.stderr)
     if done.signal_name:
-        return {"error": f"the runtime crashed ({done.signal_name})", "phase": phase, "status": None}
+        return {
+            "error": f"the runtime crashed ({done.signal_name})",
+            "phase": phase,
+            "status": None,
+            "available_bytes": killed.available_bytes(done.stderr),
+        }
     document = _read(done, facts, script)
     if "error" in document:
         document["detail"] = _last_error(done.stderr)
+        document["available_bytes"] = killed.available_bytes(done.stderr)
     return document
 
 
@@ -159,7 +141,8 @@ def _command(prepared: Prepared, plan: Plan, *, script: str) -> list[str]:
     flags = ["-I", "-B"] if script == INTERPRETER_SCRIPT else ["-I", "-S", "-B"]
     request = {
         "lib": facts.runtime_library,
-        "model": "model.tflite",
+        "prefix": prepared.prefix,
+        "model": f"{prepared.prefix}model.tflite",
         "warmup": WARMUP_MODEL,
         "threads": plan.threads,
         "kernel": plan.kernel,
@@ -171,6 +154,8 @@ def _command(prepared: Prepared, plan: Plan, *, script: str) -> list[str]:
         "min_s": plan.min_s,
         "max_s": plan.max_s,
         "max_runs": plan.max_runs,
+        "rate": plan.rate_hz or 0,
+        "trace_s": max(plan.sustain_s / TRACE_POINTS, 1) if plan.sustain_s else 0,
     }
     pairs = [f"{key}={value}" for key, value in request.items()]
     return [facts.python, *flags, script, *pairs, *(f"in={name}" for name in prepared.inputs)]
@@ -199,7 +184,7 @@ def _raise_if_only_limited(
     device: Device, prepared: Prepared, plan: Plan, *, document: Mapping[str, Any], script: str
 ) -> None:
     """Raises OutOfMemory where the same run without the limit succeeds."""
-    probe = _run(device, prepared, replace(plan, **PROBE), script=script)
+    probe = run_script(device, prepared, replace(plan, **PROBE), script=script)
     if "error" in probe:
         return
     assert plan.memory_bytes is not None
@@ -216,13 +201,21 @@ def _verify(device: Device, prepared: Prepared, document: Mapping[str, Any]) -> 
     model = prepared.model
     if model.golden is None:
         return None
+    outputs = outputs_of(device, prepared, document)
+    return compare(model.path, model.golden, outputs=outputs, where=prepared.facts.address)
+
+
+def outputs_of(
+    device: Device, prepared: Prepared, document: Mapping[str, Any]
+) -> dict[tuple[str, str], bytes]:
+    """Returns the bytes of each output that a run left on the device, by (signature name, tensor name)."""
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
         outputs = {}
         for index, port in enumerate(document["outputs"]):
             file = Path(folder) / f"out{index}.bin"
-            device.pull(file.name, file)
+            device.pull(f"{prepared.prefix}{file.name}", file)
             outputs[(str(port["name"]), str(port["tensor"]))] = file.read_bytes()
-    return compare(model.path, model.golden, outputs=outputs, where=prepared.facts.address)
+    return outputs
 
 
 def _measurement(
@@ -244,13 +237,41 @@ def _measurement(
         latency=summarize(samples_us, first_us=document["first_ns"] / 1e3, init_us=document["init_ns"] / 1e3),
         memory=_memory(document),
         conditions=conditions,
-        stability=stability(samples_us),
+        stability=stability(samples_us, conditions),
+        trace=trace_of(document),
+        pace=_pace(plan),
         device=facts.address,
         model=prepared.model.path.name,
         model_sha256=prepared.model.sha256,
         limits=limits.in_words(plan, document),
         notes=notes,
     )
+
+
+def trace_of(document: Mapping[str, Any]) -> tuple[TracePoint, ...]:
+    """Returns a sustained run's stretches, one per reading of the device's condition; () for other runs."""
+    readings = document.get("trace") or ()
+    ends = [*(reading["at_ms"] for reading in readings[1:]), math.inf]
+    points = []
+    for reading, end in zip(readings, ends, strict=False):
+        pairs = zip(document["at_ms"], document["ns"], strict=True)
+        samples = [ns / 1e3 for at_ms, ns in pairs if reading["at_ms"] <= at_ms < end]
+        points.append(
+            TracePoint(
+                at_s=reading["at_ms"] / 1e3,
+                count=len(samples),
+                median_us=statistics.median(samples) if samples else None,
+                hottest_c=hottest_c(reading),
+                khz=max((khz for _, _, khz in reading.get("cpufreq") or ()), default=None),
+            )
+        )
+    return tuple(points)
+
+
+def _pace(plan: Plan) -> str:
+    """Returns what of the pace was asked for, in words; "" for one inference right after another."""
+    words = [f"{plan.rate_hz:g} inferences per second"] if plan.rate_hz else []
+    return ", ".join([*words, f"for {plan.sustain_s:g} s"] if plan.sustain_s else words)
 
 
 def _memory(document: Mapping[str, Any]) -> Memory:
@@ -287,16 +308,6 @@ def _anonymous_kb(base: Mapping[str, int], reading: Mapping[str, int]) -> int:
     return max(grown, peak - max(reading["RssFile"] - base["RssFile"], 0))
 
 
-def _hashes_there(device: Device, facts: DeviceFacts, names: Sequence[str]) -> Mapping[str, str | None]:
-    assert facts.python
-    argv = [facts.python, "-I", "-S", "-B", BOARD_SCRIPT, "sha256", *names]
-    done = device.run(argv, timeout_s=HASH_TIMEOUT_S)
-    try:
-        return dict(json.loads(done.stdout)["sha256"])
-    except (ValueError, KeyError, TypeError):
-        return {}  # nothing is known, so everything is pushed; a broken Python shows in the measurement
-
-
 def _fallback(facts: DeviceFacts) -> tuple[str, ...]:
     """Returns what to try where the library refuses: only this host is known to have the Interpreter."""
     return (INTERPRETER_SCRIPT,) if facts.kind == "host" else ()
@@ -320,7 +331,3 @@ def _in_words(document: Mapping[str, Any]) -> str:
     detail = f": {document['detail']}" if document.get("detail") else ""
     status = f", status {document['status']}" if document.get("status") is not None else ""
     return f"{document['error']} (during {PHASES[document['phase']]}{status}){detail}"
-
-
-def _package(what: str) -> str:
-    return "Python 3.6 or later" if what == "Python" else "ai-edge-litert"

@@ -253,8 +253,8 @@ WRONG = {
         "`devicekit deploy --help` shows how",
     ),
     "deploy m.h5 -p pixel7 --device nokia:1": (
-        'no transport for the address "nokia:1"',
-        "name a device as one of: auto, host",
+        'no device "nokia:1"',
+        "name an address (adb:SERIAL, ssh://user@host), an alias of the fleet file, auto or host",
     ),
 }
 

@@ -19,9 +19,8 @@ class Watcher:
         self.details.append(detail)
 
 
-@pytest.mark.parametrize("address", ["host", "auto"])
-def test_this_machine_answers_and_is_closed_at_the_end(address: str) -> None:
-    with connect(None, address) as device:
+def test_this_machine_answers_and_is_closed_at_the_end() -> None:
+    with connect("host") as device:
         folder = Path(device.run(["pwd"], timeout_s=10).stdout.strip())
         assert folder.is_dir()
     assert not folder.exists()
@@ -29,16 +28,16 @@ def test_this_machine_answers_and_is_closed_at_the_end(address: str) -> None:
 
 def test_a_device_passes_through_and_stays_open() -> None:
     fake = FakeDevice()
-    with connect(None, fake) as device:
+    with connect(fake) as device:
         assert device is fake
     assert not fake.is_closed
 
 
 def test_an_unknown_kind_of_address_names_those_known() -> None:
-    with pytest.raises(UsageError) as caught, connect(None, "usb:7"):
+    with pytest.raises(UsageError) as caught, connect("usb:7"):
         pass
     assert caught.value.message == 'no transport for the address "usb:7"'
-    assert caught.value.remedy.startswith("name a device as one of: auto, host")
+    assert caught.value.remedy.startswith("name a device as one of: auto, host, adb, ssh")
 
 
 def test_every_transport_of_the_table_exists() -> None:
@@ -50,7 +49,7 @@ def test_a_second_run_waits_says_so_and_then_is_told_who_holds_the_device() -> N
     watcher = Watcher()
     token = progress.current.set(watcher)
     try:
-        with connect(None, "host"), pytest.raises(Busy) as caught, connect(None, "host", wait_s=0.1):
+        with connect("host"), pytest.raises(Busy) as caught, connect("host", wait_s=0.1):
             pass
     finally:
         progress.current.reset(token)
@@ -62,7 +61,7 @@ def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("DEVICEKIT_CACHE_DIR", str(tmp_path))
     lock = tmp_path / "locks" / "host.lock"
     lock.mkdir(parents=True)
-    with pytest.raises(UsageError) as caught, connect(None, "host", wait_s=0):
+    with pytest.raises(UsageError) as caught, connect("host", wait_s=0):
         pass
     assert caught.value.message == f"the lock {lock} cannot be opened (Is a directory)"
     assert caught.value.remedy == "set DEVICEKIT_CACHE_DIR to a directory that is yours and has space"
@@ -73,12 +72,12 @@ def test_a_holder_that_cannot_be_named_holds_no_run_up(
 ) -> None:
     monkeypatch.setenv("DEVICEKIT_CACHE_DIR", str(tmp_path))
     (tmp_path / "locks" / "host.lock.holder" / "x").mkdir(parents=True)
-    with connect(None, "host", wait_s=0) as device:
+    with connect("host", wait_s=0) as device:
         assert device.describe().address == "host"
 
 
 def test_the_lock_is_free_again_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError), connect(None, "host"):
+    with pytest.raises(ZeroDivisionError), connect("host"):
         raise ZeroDivisionError
-    with connect(None, "host", wait_s=0) as device:
+    with connect("host", wait_s=0) as device:
         assert device.describe().address == "host"

@@ -157,13 +157,6 @@ def test_an_input_of_the_wrong_size_is_told(library: str, tmp_path: Path) -> Non
     assert (code, document["error"]) == (5, "input x takes 32 bytes, its file has 5")
 
 
-def test_hashes_are_of_the_bytes_and_null_for_what_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-    _, document, _ = call(["sha256", "empty", "none"], folder=tmp_path)
-    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert document == {"sha256": {"empty": nothing, "none": None}}
-
-
 def test_the_warm_up_model_is_what_its_tool_writes(tmp_path: Path) -> None:
     assert write_dense_model(tmp_path / "m.tflite").read_bytes() == warmup_model().read_bytes()
     assert warmup_model().stat().st_size < 2048

@@ -15,7 +15,9 @@ from devicekit.device.seam import Completed
 from devicekit.digest import sha256_file
 from devicekit.errors import Lost, MeasurementError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput
 from devicekit.measurement import Plan
-from devicekit.runner.script import RUNNERS, RunnableModel, ScriptRunner, measure_model
+from devicekit.plugins import resolve
+from devicekit.runner.measure import RUNNERS, RunnableModel, measure_model
+from devicekit.runner.script import ScriptRunner
 from devicekit.testing import FAKE_FACTS, FakeDevice, warmup_model, write_dense_model, write_string_model
 
 QUICK = Plan(warmup_runs=1, warmup_s=0, min_runs=20, min_s=0, timeout_s=60)
@@ -302,7 +304,12 @@ def test_a_lost_device_stays_lost() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "message"),
-    [("python", "fake:1 has no Python"), ("runtime_library", "fake:1 has no LiteRT's shared library")],
+    [
+        (
+            "runtime_library",
+            "fake:1 is aarch64 with an unknown libc, and LiteRT's library needs aarch64 with glibc 2.30",
+        ),
+    ],
 )
 def test_a_device_that_cannot_run_the_script_is_told(missing: str, message: str) -> None:
     facts = replace(FAKE_FACTS, **{missing: None})
@@ -314,31 +321,45 @@ def test_a_device_that_cannot_run_the_script_is_told(missing: str, message: str)
 def test_prepare_sends_nothing_twice() -> None:
     device, runner = FakeDevice(), ScriptRunner()
     runner.prepare(device, runnable(warmup_model()))
-    assert device.pushed == ["board_script.py", "warmup.tflite", "in0.bin", "model.tflite"]
+    own = f"{sha256_file(warmup_model())[:12]}."
+    assert device.pushed == ["board_script.py", "warmup.tflite", f"{own}model.tflite", f"{own}in0.bin"]
     runner.prepare(device, runnable(warmup_model()))
-    assert device.pushed[4:] == ["board_script.py"]
+    assert len(device.pushed) == 4
 
 
 def test_push_resends_when_only_the_bytes_differ(tmp_path: Path) -> None:
     device, runner = FakeDevice(), ScriptRunner()
-    for seed in (1, 2):  # the same name and size
-        runner.prepare(device, runnable(write_dense_model(tmp_path / "m.tflite", seed=seed)))
-    assert device.pushed.count("model.tflite") == 2
-    assert device.files["model.tflite"] == (tmp_path / "m.tflite").read_bytes()
+    model = runnable(write_dense_model(tmp_path / "m.tflite"))
+    prepared = runner.prepare(device, model)
+    on_device = f"{prepared.prefix}model.tflite"
+    device.files[on_device] = device.files[on_device][::-1]  # the same name and size
+    runner.prepare(device, model)
+    assert device.pushed.count(on_device) == 2
+    assert device.files[on_device] == model.path.read_bytes()
 
 
-def test_pinning_is_left_out_on_other_machines() -> None:
+def test_the_cpus_of_the_plan_are_pinned_on_a_device() -> None:
     device = FakeDevice()
-    found = measure_model(device, runnable(warmup_model()), replace(QUICK, cpus=(0, 1)))
-    assert "cpus=" in device.commands[-1]
-    assert found.limits == ("1 thread",)
+    measure_model(device, runnable(warmup_model()), replace(QUICK, cpus=(2, 3), threads=2))
+    assert "cpus=2,3" in the_run(device)
+
+
+def the_run(device: FakeDevice) -> tuple[str, ...]:
+    return next(command for command in device.commands if "board_script.py" in command and "-S" in command)
 
 
 def test_the_script_runs_without_site_packages_and_environment(host: LocalDevice) -> None:
     device = FakeDevice(replace(FAKE_FACTS, python=sys.executable))
     measure_model(device, runnable(warmup_model()), QUICK)
-    assert device.commands[-1][:5] == (sys.executable, "-I", "-S", "-B", "board_script.py")
+    assert the_run(device)[:5] == (sys.executable, "-I", "-S", "-B", "board_script.py")
+
+
+def test_a_device_without_python_is_told() -> None:
+    with pytest.raises(MeasurementError) as caught:
+        ScriptRunner().prepare(FakeDevice(replace(FAKE_FACTS, python=None)), runnable(warmup_model()))
+    assert caught.value.message == "fake:1 has no Python"
 
 
 def test_every_runner_of_the_table_exists() -> None:
-    assert RUNNERS == {"script": "devicekit.runner.script:ScriptRunner"}
+    assert list(RUNNERS) == ["script", "benchmark_model"]
+    assert all(callable(resolve(target)) for target in RUNNERS.values())

@@ -79,12 +79,12 @@ def test_what_has_no_scale_must_be_equal(tmp_path: Path, expected: Any, found: A
     )
 
 
-def test_floats_may_differ_by_a_thousandth_of_the_largest(tmp_path: Path) -> None:
+def test_floats_may_differ_by_a_ten_thousandth_of_the_largest(tmp_path: Path) -> None:
     expected = np.array([0.001, -10], np.float32)
-    near = expected + np.array([0.009, 0], np.float32)
-    assert difference(tmp_path, expected, near)["max_difference"] == pytest.approx(9e-4, rel=0.01)
-    with pytest.raises(WrongOutput, match=r"0\.0011 of the largest value \(output y\)"):
-        difference(tmp_path, expected, expected + np.array([0.011, 0], np.float32))
+    near = expected + np.array([0.0009, 0], np.float32)
+    assert difference(tmp_path, expected, near)["max_difference"] == pytest.approx(9e-5, rel=0.01)
+    with pytest.raises(WrongOutput, match=r"0\.00011 of the largest value \(output y\)"):
+        difference(tmp_path, expected, expected + np.array([0.0011, 0], np.float32))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

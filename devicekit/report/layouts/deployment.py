@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.fit import Candidate, reason
 from devicekit.report import format as fmt
+from devicekit.report.layouts.measurement import trace_table, verified_words
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
     from devicekit.convert.remedies.remedy import Rewrite
     from devicekit.deployment import Conversion, Deployment
     from devicekit.graph.model import Tensor
+    from devicekit.measurement import Measurement
     from devicekit.profile.schema import Profile
 
 MARK = "▸"
@@ -31,8 +33,17 @@ def lines(deployment: "Deployment") -> Iterator[Any]:
     yield ""
     if deployment.latency_reason and deployment.chosen:
         yield f"latency on {escape(profile.title or profile.name)}: {escape(deployment.latency_reason)}"
+    if deployment.sustained is not None:
+        yield from _sustained(deployment.sustained)
     if deployment.folder is not None:
         yield labelled([("written", escape(_written(deployment)))])
+
+
+def _sustained(run: "Measurement") -> Iterator[Any]:
+    yield ""
+    yield labelled([("sustained", escape(f"{run.pace}: {run.stability}"))])
+    yield trace_table(run)
+    yield ""
 
 
 def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
@@ -70,7 +81,12 @@ def device_line(deployment: "Deployment") -> str:
     if facts.address == "host":
         name = facts.model or facts.soc or "host"
         return f"this machine ({name}), under {deployment.profile.name}'s limits"
-    return f"{facts.address}  {facts.model or ''}".rstrip()
+    said = [facts.model, facts.os]
+    said += [] if facts.temperature_c is None else [f"{facts.temperature_c:.0f} °C"]
+    if facts.battery_percent is not None:
+        said.append(f"{facts.battery_percent} % {'charging' if facts.is_charging else 'battery'}")
+    words = f"{facts.address}  {', '.join(filter(None, said))}".rstrip()
+    return f"{words} · emulated: {facts.virtual}" if facts.virtual else words
 
 
 def _model_rows(conversion: "Conversion") -> list[tuple[str, str]]:
@@ -195,9 +211,7 @@ def _choice(conversion: "Conversion") -> Iterator[Any]:
         why = reason(conversion.candidates, conversion.profile.recipes.prefer)
         rows.append(("chosen", f"{chosen.recipe}: {why}"))
     if chosen and chosen.measurement and (verified := chosen.measurement.conditions.get("verified")):
-        difference = verified["max_difference"]
-        same = "the same outputs as" if not difference else f"within {difference:.0e} of the outputs of"
-        rows.append(("verified", f"{chosen.recipe}: where it was measured, {same} the reference"))
+        rows.append(("verified", f"{chosen.recipe}: {verified_words(verified)}"))
     rows += _dominated(conversion.candidates)
     rows += _rejected(conversion.candidates)
     if rows:

@@ -1,0 +1,250 @@
+"""Finding devices: what the adb server knows, and what the fleet file names."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devicekit.device.connect import connect, transport_of
+from devicekit.device.lock import is_held
+from devicekit.device.seam import Device, DeviceFacts
+from devicekit.errors import (
+    DevicekitError,
+    NoDevice,
+    NotUnique,
+    Offline,
+    Unauthorized,
+    UsageError,
+)
+from devicekit.fleet.inventory import Entry, fleet_path, read_fleet
+from devicekit.text import nearest
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+
+# What makes a row of `devicekit devices` of an error.
+_STATES: tuple[tuple[type[DevicekitError], str], ...] = (
+    (Unauthorized, "unauthorized"),
+    (Offline, "offline"),
+    (NoDevice, "unreachable"),
+    (DevicekitError, "unusable"),
+)
+USB_DEVICES = Path("/sys/bus/usb/devices")
+# Class, subclass and protocol of adb's USB interface.
+_ADB_INTERFACE = ("ff", "42", "01")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One device: `state` is "ready", "busy", "unauthorized", "offline", "unreachable" or "unusable".
+
+    `name` is its alias in the fleet file, `profile` the one that matches it or that the fleet file names.
+    `facts` are None where it does not answer; then `error` says why.
+    """
+
+    address: str
+    state: str
+    name: str | None = None
+    profile: str | None = None
+    facts: DeviceFacts | None = None
+    error: DevicekitError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        facts = self.facts
+        return {
+            "address": self.address,
+            "name": self.name,
+            "state": self.state,
+            "model": facts and facts.model,
+            "soc": facts and facts.soc,
+            "abi": facts and facts.abi,
+            "ram_mib": facts and facts.ram_mib,
+            "os": facts and facts.os,
+            "battery": facts and facts.battery_percent,
+            "temperature_c": facts and facts.temperature_c,
+            "evidence": facts and facts.evidence,
+            "virtual": facts and facts.virtual,
+            "profile": self.profile,
+            "remedy": self.error and self.error.remedy,
+        }
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What `devicekit devices` lists."""
+
+    rows: tuple[Found, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The device to use, by its address or itself; `notes` say what of the choice the user should know."""
+
+    address: "str | Device"
+    notes: tuple[str, ...] = ()
+
+
+def found_devices(fleet: Sequence[Entry]) -> Iterator[Found]:
+    """Yields what is attached by adb, then the rest of the fleet: asked what they are, unless busy."""
+    names = {entry.address: entry for entry in fleet}
+    attached = [f"adb:{serial}" for serial in attached_serials()]
+    for address in [*attached, *(entry.address for entry in fleet if entry.address not in attached)]:
+        yield _found(address, names.get(address))
+
+
+def _found(address: str, entry: Entry | None) -> Found:
+    found = Found(
+        address, "ready", name=entry.name if entry else None, profile=entry.profile if entry else None
+    )
+    if is_held(address):
+        return replace(found, state="busy")
+    try:
+        with connect(address, wait_s=0.0) as device:
+            facts = device.describe()
+    except DevicekitError as error:
+        state = next(state for kind, state in _STATES if isinstance(error, kind))
+        return replace(found, state=state, error=error)
+    return replace(found, facts=facts, profile=found.profile or matching_profile(facts))
+
+
+def attached_serials() -> tuple[str, ...]:
+    """Returns the serials that the adb server knows; none where none runs and no USB device speaks adb."""
+    from devicekit.device.adb import is_serving, states
+
+    if not is_serving() and sys.platform.startswith("linux") and not adb_usb_devices():
+        return ()
+    return tuple(states())
+
+
+def adb_usb_devices() -> list[Path]:
+    """Returns the device files of what speaks adb on USB, as Linux lists it."""
+    found = []
+    for folder in USB_DEVICES.glob("*:*"):
+        names = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+        with suppress(OSError, ValueError):
+            if tuple((folder / name).read_text().strip() for name in names) == _ADB_INTERFACE:
+                device = USB_DEVICES / folder.name.partition(":")[0]
+                bus, number = (int((device / name).read_text()) for name in ("busnum", "devnum"))
+                found.append(Path(f"/dev/bus/usb/{bus:03}/{number:03}"))
+    return found
+
+
+def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
+    """Returns the device that `address` means: an address, an alias of the fleet file, or "auto".
+
+    "auto" is the attached device that matches the profile (any, where there is none), this host where none is
+    attached. Raises NoDevice where what is attached is none of these, NotUnique where several match,
+    UsageError for an unknown alias.
+    """
+    if not isinstance(address, str):
+        return Chosen(address)
+    if address != "auto":
+        return Chosen(resolved(address))
+    fleet = [one for one in read_fleet(fleet_path()) if profile is None or one.profile == profile.name]
+    known = {entry.address for entry in fleet}
+    attached = [f"adb:{serial}" for serial in attached_serials()]
+    found = [_found(one, None) for one in attached]
+    found += [_found(entry.address, entry) for entry in fleet if entry.address not in attached]
+    matching = {
+        one.address
+        for one in found
+        if one.address in known or profile is None or (one.facts and matches(profile, one.facts))
+    }
+    ready = sorted(one.address for one in found if one.address in matching and one.state in ("ready", "busy"))
+    if len(ready) > 1:
+        raise NotUnique(ready)
+    if ready:
+        return Chosen(ready[0])
+    if not found:
+        return Chosen("host", ("no device is attached: measured on this host",))
+    first = found[0]
+    raise first.error or NoDevice(
+        first.address,
+        found=f"is attached, and is no {profile and profile.name}: "
+        + str(first.facts.model if first.facts else first.state),
+        remedy=f"--device {first.address} takes it all the same, --device host this machine",
+    )
+
+
+def resolved(address: str) -> str:
+    """Returns the address for an address or an alias of the fleet file. Raises UsageError."""
+    if address == "host" or address.startswith(("adb:", "ssh:")):
+        transport_of(address)
+        return address
+    fleet = {entry.name: entry.address for entry in read_fleet(fleet_path())}
+    if address in fleet:
+        return fleet[address]
+    serials = attached_serials()
+    if address in serials:
+        return f"adb:{address}"
+    guess = nearest(address, [*fleet, *serials])
+    raise UsageError(
+        f'no device "{address}"' + (f"; did you mean {guess}?" if guess else ""),
+        remedy="name an address (adb:SERIAL, ssh://user@host), an alias of the fleet file, auto or host",
+    )
+
+
+def matches(profile: "Profile", facts: DeviceFacts) -> bool:
+    """Returns whether a device is what the profile's [match] describes; without [match] none is."""
+    wanted = _wanted(profile)
+    return bool(wanted) and all(_is_one_of(facts, key, values) for key, values in wanted.items())
+
+
+def _wanted(profile: "Profile") -> dict[str, Sequence[str]]:
+    return {} if profile.match is None else profile.match.model_dump(exclude_none=True)
+
+
+def _is_one_of(facts: DeviceFacts, key: str, values: Sequence[str]) -> bool:
+    properties: Mapping[str, str] = facts.properties
+    if key == "device_tree_model":
+        return any(properties.get(key, "").startswith(value) for value in values)
+    found = {
+        "adb_model": properties.get("ro.product.model"),
+        "adb_soc": properties.get("ro.soc.model"),
+        "adb_abi": properties.get("ro.product.cpu.abi"),
+        "machine": facts.abi,
+    }[key]
+    return found in values
+
+
+def matching_profile(facts: DeviceFacts) -> str | None:
+    """Returns the name of the shipped profile that matches a device most closely, None where none does."""
+    from devicekit.profile.lookup import load_profile, profile_names
+
+    profiles = [load_profile(name) for name in profile_names()]
+    suitable = [profile for profile in profiles if matches(profile, facts)]
+    return max(suitable, key=lambda one: len(_wanted(one))).name if suitable else None
+
+
+def differences(profile: "Profile", facts: DeviceFacts) -> tuple[str, ...]:
+    """Returns in words where a device is not what the profile describes."""
+    found = []
+    if _wanted(profile) and not matches(profile, facts):
+        wanted = "; ".join(f"{key} {' or '.join(values)}" for key, values in _wanted(profile).items())
+        found.append(f"it is {facts.model or 'unnamed'} ({facts.abi}), not {wanted}")
+    ram = profile.device.ram_mib
+    # What Linux shows is less than what is sold: firmware and kernel keep up to an eighth.
+    if ram and facts.ram_mib and facts.ram_mib < ram * 7 // 8:
+        found.append(f"it has {facts.ram_mib} MiB of RAM, not {ram}")
+    if profile.device.cores and facts.cores and facts.cores < profile.device.cores:
+        found.append(f"it has {facts.cores} of {profile.device.cores} cores")
+    return tuple(found)
+
+
+def refuse_others(profile: "Profile | None", facts: DeviceFacts, *, strict: bool) -> tuple[str, ...]:
+    """Returns notes on where a device is not what the profile describes. Raises NoDevice instead if `strict`.
+
+    This host stands in for any device, and is none.
+    """
+    if profile is None or facts.kind == "host":
+        return ()
+    found = differences(profile, facts)
+    if found and strict:
+        raise NoDevice(
+            facts.address,
+            found=f"is no {profile.name}: {'; '.join(found)}",
+            remedy="attach such a device, or leave out --strict",
+        )
+    return tuple(f"{facts.address} is no {profile.name}: {one}" for one in found)

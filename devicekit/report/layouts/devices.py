@@ -1,0 +1,68 @@
+"""How devices, and what is missing for them, read on a terminal."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from devicekit.report import format as fmt
+from devicekit.report.text import columns, escape, labelled
+
+if TYPE_CHECKING:
+    from devicekit.device.discover import Devices, Found
+    from devicekit.doctor import Diagnosis
+
+_MARKS = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "missing": "[red]✗[/]"}
+
+
+def lines(devices: "Devices") -> Iterator[Any]:
+    """Yields a line per device, then what to do for each that does not answer."""
+    if not devices.rows:
+        yield "no device is attached, and no fleet file names one"
+        yield "  → attach a phone with USB debugging, or name boards in fleet.toml; `devicekit doctor` helps"
+        return
+    yield columns(
+        ("device", "state", "model", "soc", "abi", "ram", "os", "battery", "temp", "profile"),
+        [_row(one) for one in devices.rows],
+        left=10,
+    )
+    errors = [(one.address, one.error) for one in devices.rows if one.error]
+    if errors:
+        yield ""
+        yield labelled([(f"{address}  ", escape(f"{e.message} → {e.remedy}")) for address, e in errors])
+    virtual = [
+        (f"{one.address}  ", f"emulated: {one.facts.virtual}")
+        for one in devices.rows
+        if one.facts and one.facts.virtual
+    ]
+    if virtual:
+        yield ""
+        yield labelled(virtual)
+
+
+def _row(one: "Found") -> tuple[str, ...]:
+    facts = one.facts
+    address = f"{one.name} ({one.address})" if one.name else one.address
+    values = (
+        (
+            facts.model,
+            facts.soc,
+            facts.abi,
+            facts.ram_mib and f"{facts.ram_mib} MiB",
+            facts.os,
+            None if facts.battery_percent is None else f"{facts.battery_percent} %",
+            None if facts.temperature_c is None else f"{facts.temperature_c:.0f} °C",
+        )
+        if facts
+        else (None,) * 7
+    )
+    return tuple(
+        fmt.UNKNOWN if value is None else escape(str(value))
+        for value in (address, one.state, *values, one.profile)
+    )
+
+
+def doctor_lines(diagnosis: "Diagnosis") -> Iterator[Any]:
+    """Yields a line per check, and under it what to do where something is missing."""
+    for check in diagnosis.checks:
+        yield f"{_MARKS[check.state]} [bold]{check.name:12}[/] {escape(check.found)}"
+        if check.remedy:
+            yield f"               → {escape(check.remedy)}"
