@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 BIN = ROOT / ".venv" / "bin"
@@ -157,12 +158,23 @@ def bench_base() -> None:
     say("base", f"the measuring child before the model: {base:.1f} MiB RSS (goal ≤ 20)", met=base <= 20)
 
 
+def devices() -> Any:
+    """Returns the benchmarks that need endpoints."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import bench_devices
+
+    return bench_devices
+
+
 BENCHES = {
     "help": bench_help,
     "profiles": bench_profiles,
     "base": bench_base,
     "latency": bench_latency,
     "convert": bench_convert,
+    "push": lambda: devices().push(say),
+    "deploy": lambda: devices().first_inference(say),
+    "memory": lambda: devices().memory(say),
 }
 
 
