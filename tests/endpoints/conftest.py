@@ -190,12 +190,18 @@ def _adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int,
 
 
 @pytest.fixture
-def adb_server(_adb_server: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Returns the port of a server of the tests' own, with keys of its own; whoever needs it starts it."""
+def adb_server(_adb_server: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Yields the port of a server of the tests' own, with keys of its own; whoever needs it starts it.
+
+    No test inherits what another has attached.
+    """
     port, home = _adb_server
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
     monkeypatch.setenv("HOME", str(home))
-    return port
+    yield port
+    if answers(port):
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+        adb_command("disconnect")
 
 
 def adb_command(*argv: str) -> str:
