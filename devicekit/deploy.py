@@ -78,7 +78,7 @@ def deploy(
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
     """
     from devicekit.convert.source import convert_source
-    from devicekit.device.connect import connect
+    from devicekit.device.connect import connect, refuse_unreachable
     from devicekit.device.discover import choose, refuse_others
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import plan_for
@@ -97,7 +97,9 @@ def deploy(
     )
     budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=True)
     limits = _given({"timeout_s": timeout_s})
-    chosen = choose(target, device)  # a wrong address is said before the long work
+    chosen = choose(target, device)  # what is wrong with a device is said before the long work
+    if device != "auto":
+        refuse_unreachable(chosen.address, accept_new_host_key=measuring.accept_new_host_key)
     steps, sustained_run = _Steps(), None
     refuse_unlisted(loading.get("custom_ops", ()), target)
     with output.scratch(folder or f"{model_name(model)}.{target.name}", overwrite=overwrite) as place:

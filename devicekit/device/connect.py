@@ -1,11 +1,11 @@
 """Connecting to a device: by its address, one run at a time."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from devicekit.device.lock import held, locked
 from devicekit.device.seam import Device
-from devicekit.errors import UsageError
+from devicekit.errors import Busy, UsageError
 from devicekit.plugins import resolve
 
 # What stands before the first ":" of an address -> what takes the address and returns a Device.
@@ -43,6 +43,16 @@ def connect(
         if address != "host":
             stack.enter_context(held(device, address, wait_s=wait_s))
         yield device
+
+
+def refuse_unreachable(address: str | Device, *, accept_new_host_key: bool = False) -> None:
+    """Raises what connecting raises now, so that it is said before long work.
+
+    A busy device is one that answers. What an earlier run left there with `keep` stays.
+    """
+    if isinstance(address, str) and address != "host":
+        with suppress(Busy), connect(address, wait_s=0.0, keep=True, accept_new_host_key=accept_new_host_key):
+            pass
 
 
 def kind_of(address: str) -> str:

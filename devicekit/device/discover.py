@@ -101,7 +101,7 @@ def _found(address: str, entry: Entry | None) -> Found:
     if is_held(address):
         return replace(found, state="busy")
     try:
-        with connect(address, wait_s=0.0) as device:
+        with connect(address, wait_s=0.0, keep=True) as device:  # it is looked at, nothing more
             facts = device.describe()
     except DevicekitError as error:
         state = next(state for kind, state in _STATES if isinstance(error, kind))

@@ -163,8 +163,9 @@ def close_script(root: str, run: str) -> str:
 
 
 def keep_script(root: str, run: str) -> str:
-    """Returns a script that removes what jobs left in the run directory, and nothing else."""
-    return f"cd {quote(f'{root}/{run}')} && rm -rf .job-*"
+    """Returns a script that removes what jobs left in the run directory, and it where it is empty then."""
+    place = quote(f"{root}/{run}")
+    return f"cd {place} && rm -rf .job-* && cd / && rmdir {place} {quote(root)} 2>/dev/null"
 
 
 # Beside the run directory: a link whose text is "SECONDS BOOT OWNER", as making a link is atomic everywhere,

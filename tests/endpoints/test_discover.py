@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from devicekit.device.connect import connect
+from devicekit.device.connect import connect, refuse_unreachable
 from devicekit.device.discover import choose, found_devices
-from devicekit.errors import DevicekitError, NoDevice, NotUnique, Unauthorized, UsageError
+from devicekit.errors import NoDevice, NotUnique, Unauthorized, UsageError
 from devicekit.fleet.inventory import read_fleet
 from devicekit.profile.lookup import load_profile
 
@@ -161,6 +161,28 @@ def test_a_named_device_that_does_not_answer_is_an_error_and_no_fallback(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_device_that_does_not_answer_is_told_before_the_long_work(
+    adb_server: int, data: Path, tmp_path: Path
+) -> None:
+    address = "adb:28161FDH2000A1"
+    done = devicekit("deploy", str(data / "digits.h5"), "-p", "pixel7", "--device", address)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: ")  # and no line of progress before it
+
+
+def test_looking_at_a_device_leaves_what_was_kept_there_and_nothing_else(phone: Any, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("kept")
+    device = phone.open(keep=True)
+    device.push(tmp_path / "x", "x")
+    device.close()
+    assert [found.state for found in found_devices(())] == ["ready"]
+    refuse_unreachable(phone.address)
+    assert (phone.files / "run" / "x").read_text() == "kept"
+    phone.open().close()
+    refuse_unreachable(phone.address)
+    assert not phone.files.exists()
+
+
 def test_a_device_that_is_another_is_a_note_or_with_strict_an_error(phone: Any, data: Path) -> None:
     model = str(data / "digits.float32.tflite")
     done = devicekit("measure", model, "-p", "raspberrypi4", "--device", phone.address, "-q", "--strict")
@@ -193,4 +215,3 @@ def test_errors_of_a_device_are_documents_too(adb_server: int, data: Path) -> No
     done = devicekit("measure", model, "--device", "adb:none", "--format", "json", "-q")
     error = json.loads(done.stdout)["error"]
     assert (error["kind"], error["exit_code"], done.returncode) == ("NoDevice", 4, 4)
-    assert issubclass(NoDevice, DevicekitError)
