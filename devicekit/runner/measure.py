@@ -1,12 +1,15 @@
 """Measuring one model on one device: by which runner, and only while the device is fit for it."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from devicekit.device import health
+from devicekit.device.files import File, file_of, push_once
 from devicekit.device.seam import Device, DeviceFacts
+from devicekit.device.temporary import folder_prefix
 from devicekit.errors import UsageError
 from devicekit.measurement import Measurement, Plan, stability
 from devicekit.plugins import resolve
@@ -47,6 +50,28 @@ class Runner(Protocol):
     def prepare(self, device: Device, model: RunnableModel) -> Prepared: ...
 
     def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement: ...
+
+
+def push_model(
+    device: Device,
+    facts: DeviceFacts,
+    model: RunnableModel,
+    inputs: Mapping[str, bytes],
+    others: Mapping[str, File],
+) -> Prepared:
+    """Pushes what the device lacks of a model, its inputs and `others`, and returns the model prepared.
+
+    Its files have names of its own, so that models that take turns stay side by side.
+    """
+    prefix = f"{model.sha256[:12]}."
+    files = {**others, f"{prefix}model.tflite": file_of(model.path, model.sha256)}
+    with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
+        for index, data in enumerate(inputs.values()):
+            path = Path(folder) / f"in{index}.bin"
+            path.write_bytes(data)
+            files[f"{prefix}{path.name}"] = file_of(path)
+        push_once(device, files, address=facts.address, free_bytes=facts.free_bytes)
+    return Prepared(model, facts, tuple(inputs), prefix)
 
 
 def runner_for(facts: DeviceFacts, how: "Measuring") -> Runner:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from devicekit.device.files import file_of, push_once
+from devicekit.device.files import file_of
 from devicekit.device.seam import Completed, Device, DeviceFacts
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import MeasurementError, OutOfMemory, TimedOut, UnreadableOutput
@@ -24,7 +24,7 @@ from devicekit.measurement import (
 )
 from devicekit.measuring import NO_WISHES, TRACE_POINTS, Measuring
 from devicekit.runner import killed, limits
-from devicekit.runner.measure import Prepared, RunnableModel
+from devicekit.runner.measure import Prepared, RunnableModel, push_model
 from devicekit.runner.tensors import compare, read_inputs
 from devicekit.runner.wheels import runtime_for
 
@@ -63,22 +63,13 @@ class ScriptRunner:
             )
         inputs = read_inputs(model.path, model.golden)
         files = {name: file_of(FOLDER / name) for name in (BOARD_SCRIPT, WARMUP_MODEL, *_fallback(facts))}
-        # Names of the model's own, so that models that take turns stay side by side.
-        prefix = f"{model.sha256[:12]}."
-        files[f"{prefix}model.tflite"] = file_of(model.path, model.sha256)
         if not facts.runtime_library:
             runtime = runtime_for(facts, wheels_dir=self._wheels_dir)
             files[runtime.library.name] = file_of(runtime.library, runtime.sha256)
             facts = replace(
                 facts, runtime_library=f"./{runtime.library.name}", runtime_version=runtime.version
             )
-        with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
-            for index, data in enumerate(inputs.values()):
-                path = Path(folder) / f"in{index}.bin"
-                path.write_bytes(data)
-                files[f"{prefix}{path.name}"] = file_of(path)
-            push_once(device, files, address=facts.address, free_bytes=facts.free_bytes)
-        return Prepared(model, facts, tuple(inputs), prefix)
+        return push_model(device, facts, model, inputs, files)
 
     def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement:
         """Runs the board script; where the library refuses the model, the Python Interpreter on the host."""

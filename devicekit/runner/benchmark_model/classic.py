@@ -49,7 +49,6 @@ def arguments(
     model: str,
     inputs: Mapping[str, tuple[Sequence[int], str]],
     outputs: str = OUTPUTS,
-    profile: bool = False,
 ) -> list[str]:
     """Returns the tool's arguments. `inputs`: tensor name -> (shape, the file with its raw bytes)."""
     argv = [
@@ -72,7 +71,7 @@ def arguments(
             f"--input_layer_shape={shapes}",
             f"--input_layer_value_files={files}",
         ]
-    return [*argv, "--enable_op_profiling=true"] if profile else argv
+    return argv
 
 
 def _escaped(name: str) -> str:

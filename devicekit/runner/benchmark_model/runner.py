@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devicekit.device.files import file_of, push_once
+from devicekit.device.files import file_of
 from devicekit.device.seam import Completed, Device
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import MeasurementError, TimedOut, UnreadableOutput
@@ -16,7 +16,7 @@ from devicekit.measuring import NO_WISHES, Measuring
 from devicekit.runner.benchmark_model import classic, litert
 from devicekit.runner.benchmark_model.printed import Printed, messages
 from devicekit.runner.benchmark_model.tool import Tool, tool_for
-from devicekit.runner.measure import Prepared, RunnableModel
+from devicekit.runner.measure import Prepared, RunnableModel, push_model
 from devicekit.runner.tensors import compare, read_inputs
 
 NAME = "benchmark_model"
@@ -36,22 +36,12 @@ class BenchmarkModelRunner:
         """Pushes what the device lacks, by SHA-256. Raises DeviceError, UsageError, MeasurementError."""
         facts = device.describe()
         tool = self._tool = self._tool or tool_for(facts, path=self._path)
-        prefix = f"{model.sha256[:12]}."
         inputs = read_inputs(model.path, model.golden) if tool.kind == "classic" else {}
         with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
             program = Path(folder) / NAME  # executable, whatever the user's file is
             program.write_bytes(tool.path.read_bytes())
             program.chmod(0o755)
-            files = {
-                NAME: file_of(program, tool.sha256),
-                f"{prefix}model.tflite": file_of(model.path, model.sha256),
-            }
-            for index, data in enumerate(inputs.values()):
-                path = Path(folder) / f"in{index}.bin"
-                path.write_bytes(data)
-                files[f"{prefix}{path.name}"] = file_of(path)
-            push_once(device, files, address=facts.address, free_bytes=facts.free_bytes)
-        return Prepared(model, facts, tuple(inputs), prefix)
+            return push_model(device, facts, model, inputs, {NAME: file_of(program, tool.sha256)})
 
     def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement:
         """Runs the tool once. Raises TimedOut, UnreadableOutput, WrongOutput and MeasurementError."""
