@@ -182,7 +182,7 @@ class SshLink:
         client.set_missing_host_key_policy(_policy(host, accept=self._accept_new))
         sock = self._socket(host, through)
         try:
-            self._log_in(client, host, sock)
+            self._log_in(client, host, sock, through)
         except BaseException as error:
             client.close()
             sock.close()
@@ -224,7 +224,7 @@ class SshLink:
                 remedy="check that it is on, in the network, and runs sshd",
             ) from error
 
-    def _log_in(self, client: Any, host: Host, sock: Any) -> None:
+    def _log_in(self, client: Any, host: Host, sock: Any, through: Any) -> None:
         """Logs in with keys and agent, then a password: of the environment, or asked for at a terminal."""
         import paramiko
 
@@ -243,9 +243,8 @@ class SshLink:
             if self._password is not None or not sys.stdin.isatty():
                 raise
             self._password = getpass.getpass(f"Password of {host.user}@{host.hostname}: ")
-            client.connect(
-                host.name, password=self._password, **{**options, "sock": self._socket(host, None)}
-            )
+            again = {**options, "sock": self._socket(host, through)}
+            client.connect(host.name, password=self._password, **again)
 
 
 def ssh_device(address: str, *, keep: bool = False, accept_new_host_key: bool = False) -> RemoteDevice:
