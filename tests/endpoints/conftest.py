@@ -50,10 +50,14 @@ def answers(port: int) -> bool:
 
 @dataclass
 class Endpoint:
-    """A device that tests open as they like. `files` is where its files lie on this host, if they do."""
+    """A device that tests open as they like. `files` is where its files lie on this host, if they do.
+
+    `unplug` takes it away, where it can be.
+    """
 
     address: str
     files: Path | None = None
+    unplug: Callable[[], None] | None = None
     opened: list[RemoteDevice] = field(default_factory=list)
 
     def open(self, *, keep: bool = False) -> RemoteDevice:
@@ -286,7 +290,8 @@ def simulated(simulator: Any, adb_server: int, tmp_path: Path) -> Iterator[Calla
             device = running.enter_context(simulator.Device(folder, **faults))
             serial = f"127.0.0.1:{device.port}"
             running.callback(adb_command, "disconnect", serial)
-            endpoint = Endpoint(f"adb:{serial}", files=folder / "data" / "local" / "tmp" / "devicekit")
+            files = folder / "data" / "local" / "tmp" / "devicekit"
+            endpoint = Endpoint(f"adb:{serial}", files=files, unplug=device.stop)
             running.callback(endpoint.close)
             return endpoint
 
