@@ -336,7 +336,8 @@ def _printed(channel: Any, deadline: float, address: str) -> bytes:
             continue
         if not piece:
             # dropbear 2022.83 fails an assertion, and the connection with it, where a channel is closed
-            # before it has said how the command ended: 3 in 80 short commands, none with this wait.
+            # before it has said how the command ended: 6 times in about 140 short commands, and with this
+            # wait in none of 300.
             channel.status_event.wait(max(0.0, min(ENDS_S, deadline - time.monotonic())))
             break
         answer += piece
