@@ -196,8 +196,7 @@ class SshLink:
         if isinstance(error, paramiko.BadHostKeyException):
             found = f"its key has changed: {error.key.fingerprint} now"
             return HostKeyRefused(host.name, found=found, is_new=False)
-        # The second is what paramiko says where the server takes keys alone, and there is none.
-        if isinstance(error, paramiko.AuthenticationException) or "No authentication methods" in str(error):
+        if _is_refused(error):
             key = f"put your key there (ssh-copy-id {host.user}@{host.hostname})"
             return Unauthorized(self._address, remedy=f"{key}, or set {PASSWORD}")
         if isinstance(error, paramiko.SSHException | OSError | EOFError):
@@ -239,8 +238,8 @@ class SshLink:
         }
         try:
             client.connect(host.name, password=self._password, **options)
-        except (paramiko.PasswordRequiredException, paramiko.AuthenticationException):
-            if self._password is not None or not sys.stdin.isatty():
+        except paramiko.SSHException as error:
+            if not _is_refused(error) or self._password is not None or not sys.stdin.isatty():
                 raise
             self._password = getpass.getpass(f"Password of {host.user}@{host.hostname}: ")
             again = {**options, "sock": self._socket(host, through)}
@@ -373,6 +372,14 @@ def _breaking() -> Iterator[None]:
         raise
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise LinkBroken(_reason(error)) from error
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Returns whether a host did not let us in; without any key paramiko says so in words alone."""
+    import paramiko
+
+    no_key = isinstance(error, paramiko.SSHException) and "No authentication methods" in str(error)
+    return isinstance(error, paramiko.AuthenticationException) or no_key
 
 
 def _reason(error: Exception) -> str:

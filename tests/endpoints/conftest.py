@@ -91,21 +91,26 @@ class Sshd:
 
 @pytest.fixture(scope="session")
 def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sshd]]:
-    """Returns a function that starts an sshd of its own home; `extra` are lines of its config."""
+    """Returns a function that starts an sshd of its own home; `extra` are lines of its config.
+
+    With `password` it knows one for the user, in a mount namespace of its own.
+    """
     if not Path(SSHD).exists():
         missing("sshd (openssh-server)")
     with ExitStack() as running:
 
-        def start(*extra: str, port: int | None = None) -> Sshd:
+        def start(*extra: str, password: str | None = None) -> Sshd:
             folder = tmp_path_factory.mktemp("sshd")
-            sshd, process = _start_sshd(folder, port or free_port(), extra)
+            sshd, process = _start_sshd(folder, free_port(), extra, password)
             running.callback(_end, process)
             return sshd
 
         yield start
 
 
-def _start_sshd(folder: Path, port: int, extra: tuple[str, ...]) -> tuple[Sshd, "subprocess.Popen[bytes]"]:
+def _start_sshd(
+    folder: Path, port: int, extra: tuple[str, ...], password: str | None
+) -> tuple[Sshd, "subprocess.Popen[bytes]"]:
     home = folder / "home"
     home.mkdir()
     for name in ("host_key", "user_key"):
@@ -121,12 +126,25 @@ def _start_sshd(folder: Path, port: int, extra: tuple[str, ...]) -> tuple[Sshd, 
     (folder / "config").write_text("\n".join(lines) + "\n")
     Path("/run/sshd").mkdir(exist_ok=True)
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=log)
+        command = [SSHD, "-D", "-e", "-f", str(folder / "config")]
+        process = subprocess.Popen([*_with_password(folder, password), *command], stderr=log)
     while not answers(port):
         assert process.poll() is None, (folder / "log").read_text()
     key = " ".join((folder / "host_key.pub").read_text().split()[:2])
     known = f"[127.0.0.1]:{port} {key}\n"
     return Sshd(port, home, folder / "user_key", known, folder), process
+
+
+def _with_password(folder: Path, password: str | None) -> list[str]:
+    """Returns what starts a program with an /etc/shadow of its own, where the user has this password."""
+    if password is None:
+        return []
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", "-stdin"], input=password, capture_output=True, text=True, check=True
+    )
+    shadow = folder / "shadow"
+    shadow.write_text(f"{getpass.getuser()}:{hashed.stdout.strip()}:19000:0:99999:7:::\n")
+    return ["unshare", "-m", "sh", "-c", f'mount --bind {shadow} /etc/shadow && exec "$@"', "sh"]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -4,6 +4,7 @@ After each, nothing of ours is left on the device once the next run has been the
 """
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +321,71 @@ def test_a_wrong_password_is_refused(ssh: Any, ssh_home: Path, monkeypatch: pyte
     monkeypatch.setenv("DEVICEKIT_SSH_PASSWORD", "wrong")
     with pytest.raises(Unauthorized, match="is unauthorized"):
         ssh.open()
+
+
+def test_a_key_in_the_agent_lets_in(ssh: Any, ssh_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(ssh_home / "agent")], stdout=subprocess.DEVNULL)
+    try:
+        while not (ssh_home / "agent").exists():
+            assert agent.poll() is None
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(ssh_home / "agent"))
+        (ssh_home / "id_ed25519").chmod(0o600)
+        subprocess.run(["ssh-add", str(ssh_home / "id_ed25519")], check=True, capture_output=True)
+        (ssh_home / "id_ed25519").unlink()
+        assert ssh.open().run(["echo", "in"], timeout_s=20).stdout == "in\n"
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+@pytest.fixture
+def with_password(start_sshd: Any, ssh_home: Path) -> Any:
+    """An sshd that takes the password "open sesame", and a user who has no key."""
+    sshd = start_sshd("PasswordAuthentication yes", "PermitRootLogin yes", password="open sesame")
+    (ssh_home / "known_hosts").write_text(sshd.known_hosts)
+    return sshd
+
+
+def test_a_password_in_the_environment_lets_in(with_password: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICEKIT_SSH_PASSWORD", "open sesame")
+    device = ssh_device(with_password.address)
+    assert device.run(["echo", "in"], timeout_s=20).stdout == "in\n"
+    device.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"), [("open sesame", "\nin\r\n"), ("abracadabra", "is unauthorized")]
+)
+def test_a_password_is_asked_for_at_a_terminal(with_password: Any, typed: str, words: str) -> None:
+    program = f"""
+from devicekit.device.ssh import ssh_device
+from devicekit.errors import DevicekitError
+try:
+    device = ssh_device({with_password.address!r})
+    print(device.run(["echo", "in"], timeout_s=20).stdout)
+    device.close()
+except DevicekitError as error:
+    print(error.message)
+"""
+    shown = at_a_terminal([sys.executable, "-c", program], b"Password of ", typed)
+    assert "Password of" in shown and words in shown
+    assert typed not in shown
+
+
+def at_a_terminal(argv: list[str], prompt: bytes, typed: str) -> str:
+    """Returns what a program shows on a terminal of its own, where `typed` is entered at its prompt."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(argv[0], argv)
+    shown = b""
+    with os.fdopen(terminal, "r+b", buffering=0) as opened, suppress(OSError):  # it ends with EIO
+        while prompt not in shown:
+            shown += opened.read(1024)
+        opened.write(typed.encode() + b"\n")
+        while piece := opened.read(1024):
+            shown += piece
+    os.waitpid(pid, 0)
+    return shown.decode()
 
 
 def test_nobody_listens(ssh_home: Path) -> None:
