@@ -23,6 +23,7 @@ def lines(devices: "Devices") -> Iterator[Any]:
         ("device", "state", "model", "soc", "abi", "ram", "os", "battery", "temp", "profile"),
         [_row(one) for one in devices.rows],
         left=10,
+        optional=("os", "soc", "temp", "ram"),
     )
     errors = [(one.address, one.error) for one in devices.rows if one.error]
     if errors:
