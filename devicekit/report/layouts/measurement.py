@@ -72,7 +72,13 @@ def _device_rows(measurement: "Measurement") -> Iterator[tuple[str, str]]:
 def verified_words(verified: Mapping[str, Any]) -> str:
     """Returns how near a device's outputs are to the host's, for the tensors that were compared."""
     difference = verified["max_difference"]
-    same = "the same outputs as" if not difference else f"within {difference:.0e} of the outputs of"
+    # Floats differ by a part of the largest value, quantized outputs by whole steps.
+    near = (
+        f"within {difference:.0e} of"
+        if difference < 1
+        else f"at most {fmt.plural(int(difference), 'step')} from"
+    )
+    same = f"{near} the outputs of" if difference else "the same outputs as"
     return f"where it was measured, {same} the reference"
 
 
