@@ -1,9 +1,11 @@
 """What every device keeps, whatever carries its bytes."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from devicekit import progress
@@ -121,13 +123,21 @@ def test_what_may_not_be_run_ends_with_126(real_device: Device, tmp_path: Path) 
 
 
 def test_a_time_out_ends_the_command_and_all_that_it_started(real_device: Device) -> None:
-    family = "sleep 600 & echo $!; sh -c 'sleep 600 & echo $!; sleep 600'"
-    done = real_device.run(["sh", "-c", family], timeout_s=2)
+    seconds = str(10**6 + secrets.randbelow(10**6))  # numbers of processes are used again
+    family = "sleep $1 & echo started; sh -c 'sleep $1 & echo started; sleep $1' sh $1"
+    done = real_device.run(["sh", "-c", family, "sh", seconds], timeout_s=2)
     assert (done.exit_code, done.timed_out) == (None, True)
-    numbers = done.stdout.split()
-    assert len(numbers) == 2
-    left = "for pid; do kill -0 $pid 2>/dev/null && grep -v Z /proc/$pid/stat; done; true"
-    assert real_device.run(["sh", "-c", left, "sh", *numbers], timeout_s=20).stdout == ""
+    assert done.stdout == "started\n" * 2
+    # What was killed ends when it is scheduled again, which on a busy machine is not at once.
+    left = (
+        "left() { for file in /proc/[0-9]*/cmdline; do "
+        "[ \"$(tr '\\0' ' ' <$file)\" = \"sleep $1 \" ] && echo $file; done 2>/dev/null; }; "
+        'for i in 1 2 3 4 5; do [ "$(left $1)" ] && sleep 1; done; left $1; true'
+    )
+    assert real_device.run(["sh", "-c", left, "sh", seconds], timeout_s=20).stdout == ""
+    every = psutil.process_iter(["cmdline"])
+    here = [process for process in every if process.info["cmdline"] == ["sleep", seconds]]
+    assert psutil.wait_procs(here, timeout=5)[1] == []
 
 
 def test_a_background_process_does_not_hold_a_run_up(real_device: Device) -> None:
