@@ -112,7 +112,8 @@ def check_built(budgets: Budgets, built: "BuildResult") -> None:
 
 def static_findings(budgets: Budgets, profile: "Profile | None", graph: "Graph") -> Iterator[Finding]:
     """The file is within --max-size, and what the graph is sure to need within --max-memory."""
-    from devicekit.graph.arena import Kernels, must_have_bound
+    from devicekit.graph.arena import plan_arena
+    from devicekit.predict.memory import delegate_of, plan_memory
 
     if budgets.max_size_bytes is not None and graph.size_bytes > budgets.max_size_bytes:
         found, limit = _sizes(graph.size_bytes, budgets.max_size_bytes)
@@ -122,13 +123,13 @@ def static_findings(budgets: Budgets, profile: "Profile | None", graph: "Graph")
             remedy="use a smaller recipe or model, or raise --max-size",
             excess=graph.size_bytes / budgets.max_size_bytes,
         )
-    kernels: Kernels = "xnnpack"
+    if budgets.max_memory_bytes is None:
+        return
     if profile and profile.device.kind == "microcontroller":
-        kernels = "tflm"
-    elif profile and profile.runtime.delegate == "none":
-        kernels = "builtin"
-    if budgets.max_memory_bytes is not None:
-        yield from _memory_findings(budgets, must_have_bound(graph, kernels), needs="needs at least")
+        needed_bytes = plan_arena(graph, "tflm").arena_bytes
+    else:
+        needed_bytes = plan_memory(graph, delegate_of(profile)).least_bytes
+    yield from _memory_findings(budgets, needed_bytes, needs="needs at least")
 
 
 def quality_findings(budgets: Budgets, fidelity: "Fidelity | None") -> Iterator[Finding]:

@@ -28,7 +28,8 @@ class OpCount:
 class Inspection:
     """What a model is. A Keras model is shown as its float .tflite: all but `model`, `kind` and `sha256`.
 
-    `arena_bytes` is planned for LiteRT's built-in kernels on one thread; `arena_reason` says why it is not
+    `arena_bytes` is planned for LiteRT's built-in kernels on one thread, what persists between inferences
+    included; `arena_reason` says why it is not
     exact. None: `macs` where the file does not say enough, `min_runtime_version` where it has no stamp.
     """
 
@@ -94,7 +95,7 @@ def inspect_model(
         macs=macs(graph),
         size_bytes=graph.size_bytes,
         min_runtime_version=graph.min_runtime_version,
-        arena_bytes=plan.arena_bytes,
+        arena_bytes=plan.arena_bytes + plan.persistent_bytes,
         arena_exact=plan.exact,
         arena_reason=plan.reason,
     )

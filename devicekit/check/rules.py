@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from devicekit.check.equivalents import INSTEAD
 from devicekit.check.finding import Finding
 from devicekit.check.op_versions import LITERT, TFLITE, Releases
-from devicekit.graph.arena import Kernels, must_have_bound, plan_arena
+from devicekit.graph.arena import plan_arena
 from devicekit.graph.layers import layers_of
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.plugins import resolve
+from devicekit.predict.advice import in_parts, lower
+from devicekit.predict.memory import delegate_of, plan_memory
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile, Runtime
@@ -52,24 +54,19 @@ def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 
 
 def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
-    """Must-have memory (activations, and the weights that XNNPACK copies) is within limits.memory_mib."""
+    """Must-have memory (activations, the weights that XNNPACK copies) is within limits.memory_mib, as
+    planned."""
     limit = profile.limits.memory_mib
     if limit is None or profile.device.kind == "microcontroller":
         return
-    kernels: Kernels = "builtin" if profile.runtime.delegate == "none" else "xnnpack"
-    needed = must_have_bound(graph, kernels)
-    if needed > limit * 2**20:
-        plan = plan_arena(graph, kernels)
-        weights = needed - plan.arena_bytes
-        parts = f"arena {_mib(plan.arena_bytes)}" + (
-            f" + XNNPACK's weights and buffers {_mib(weights)}" if weights else ""
-        )
+    plan = plan_memory(graph, delegate_of(profile), threads=profile.runtime.threads)
+    if plan.least_bytes > limit * 2**20:
         yield Finding(
             "memory",
-            f"needs at least {_mib(needed)} MiB ({parts}), limits.memory_mib is {limit:g}",
-            remedy=_LESS_MEMORY,
-            excess=needed / (limit * 2**20),
-            op=_peak(graph, plan.peak_op) if plan.arena_bytes > weights else None,
+            f"needs about {_mib(plan.planned_bytes)} MiB ({in_parts(plan)}), limits.memory_mib is {limit:g}",
+            remedy=lower(plan, graph) or _LESS_MEMORY,
+            excess=plan.least_bytes / (limit * 2**20),
+            op=_peak(graph, plan.peak.op) if plan.peak and plan.arena_bytes > plan.packed_bytes else None,
         )
 
 

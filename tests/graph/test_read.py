@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from devicekit.errors import LoadError
-from devicekit.graph.arena import must_have_bound, plan_arena
+from devicekit.graph.arena import plan_arena
 from devicekit.graph.macs import macs, parameters
 from devicekit.graph.read import MAX_BYTES, read_constant, read_graph, read_graph_bytes
+from devicekit.predict.memory import plan_memory
 
 DATA = Path(__file__).parent.parent / "data" / "tflite"
 
@@ -139,7 +140,7 @@ def test_mutated_files_are_read_and_analysed_or_refused_without_hanging(name: st
         content = _mutated(original, generator)
         try:
             graph = read_graph_bytes(content, Path("mutated.tflite"))
-            macs(graph), parameters(graph), plan_arena(graph), must_have_bound(graph)
+            macs(graph), parameters(graph), plan_arena(graph), plan_memory(graph)
         except LoadError as error:
             assert error.message.startswith("mutated.tflite: ")
             refused += 1

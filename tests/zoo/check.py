@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from devicekit.graph.arena import plan_arena
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
+from tests.graph.addresses import misplaced
 
 MAX_DIFFERENCE = 1e-3
 # The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong,
@@ -86,6 +88,8 @@ def examine(
     """
     graph = read_graph(tflite)
     problems = [*foreign(graph), *unquantized(graph, recipe)]
+    if plan_arena(graph).exact:
+        problems += [f"arena planned wrongly: {problem}" for problem in misplaced(tflite)]
     try:
         actual = run(tflite, inputs, outside)
     except Exception as error:  # LiteRT's, or that of what the kit wrote around the file

@@ -1,0 +1,193 @@
+"""What XNNPACK allocates for a partition: its copy of the weights, pointers to input pixels, and a workspace.
+
+Sources: XNNPACK's memory-planner.c; sizes of packed weights were read off the allocations of LiteRT 2.3.0 on
+x86_64 with AVX-512 (11/2026: DenseNet121 to the byte). Other processors pack to other multiples of channels,
+which moves the sum by less than 1 % from 16 channels on.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from devicekit.graph.buffers import is_hybrid, is_pointwise, shape_of
+from devicekit.graph.model import Op, Subgraph
+from devicekit.graph.placement import Life, extent, place
+from devicekit.predict.delegation import Partition
+
+_VALID = 1  # Padding.VALID in LiteRT's schema.fbs
+_EXTRA_BYTES = 16  # XNN_EXTRA_BYTES: kernels read that far behind a tensor
+_POINTER = 8  # bytes
+# Depthwise filters of more taps run as one convolution per channel.
+_MOST_DEPTHWISE_TAPS = 25
+
+# Operators that are computed in place, and how many of their inputs that may be; the last ones change only
+# shapes.
+# fmt: off
+_IN_PLACE = {
+    **dict.fromkeys((
+        "ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC",
+        "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX",
+        "SQRT",
+        "SQUARE", "TANH", "RESHAPE", "SQUEEZE", "EXPAND_DIMS",
+    ), 1),
+    **dict.fromkeys((
+        "ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "PRELU", "SQUARED_DIFFERENCE",
+    ), 2),
+}
+# fmt: on
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+_PACKED = (*_CONVOLUTIONS, "FULLY_CONNECTED", "TRANSPOSE_CONV")
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """Bytes of one partition. `alive_bytes` are those of the workspace in use at each of its operators."""
+
+    packed_bytes: int
+    indirection_bytes: int
+    workspace_bytes: int
+    alive_bytes: tuple[int, ...]
+
+
+def allocated(partition: Partition, subgraph: Subgraph) -> Allocated:
+    """Returns what XNNPACK keeps for `partition`, with 1 for open dimensions."""
+    lives = _lives(partition, subgraph)
+    placed = place(sorted(lives, key=lambda life: -life.size_bytes), alignment=_EXTRA_BYTES)
+    steps = range(len(partition.ops))
+    return Allocated(
+        sum(_packed_bytes(op, subgraph) for op in partition.ops),
+        sum(_indirection_bytes(op, subgraph) for op in partition.ops),
+        extent(placed),
+        tuple(sum(life.size_bytes for life in lives if life.first <= n <= life.last) for n in steps),
+    )
+
+
+def widens(partition: Partition, subgraph: Subgraph) -> bool:
+    """Returns whether weights are made wider while the model loads: for a while they are there twice."""
+    return any(op.name == "DEQUANTIZE" and subgraph.tensors[op.inputs[0]].is_constant for op in partition.ops)
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """Output channels come in multiples of `channels`, input channels of `depth`; behind each output
+    channel's weights of `element_bytes` lie its bias, scale and sum: `extra_bytes`."""
+
+    channels: int
+    depth: int
+    element_bytes: int
+    extra_bytes: int
+
+    def size_bytes(self, outputs: int, taps: int, inputs: int) -> int:
+        row = taps * _up(inputs, self.depth) * self.element_bytes + self.extra_bytes
+        return _up(outputs, self.channels) * row
+
+
+_FLOAT = _Packing(channels=16, depth=1, element_bytes=4, extra_bytes=4)
+_INT8 = _Packing(channels=16, depth=8, element_bytes=1, extra_bytes=8)
+_HYBRID_PRODUCT = _Packing(channels=32, depth=8, element_bytes=1, extra_bytes=12)
+_HYBRID_CONVOLUTION = _Packing(channels=16, depth=8, element_bytes=1, extra_bytes=12)
+_REQUANTIZATION_BYTES = 16  # per output channel: scales and multipliers, here and in LiteRT
+
+
+def _packed_bytes(op: Op, subgraph: Subgraph) -> int:
+    if op.name not in _PACKED or len(op.inputs) < 2 or min(op.inputs[:2]) < 0:
+        return 0
+    weights, output = subgraph.tensors[op.inputs[1]], subgraph.tensors[op.outputs[0]]
+    if len(weights.shape) not in (2, 4):
+        return 0
+    packing, scales = _FLOAT, 0
+    taps = math.prod(weights.shape[1:-1])
+    if is_hybrid(output, weights):  # the activations of TRANSPOSE_CONV come third: the output has their dtype
+        packing = _HYBRID_CONVOLUTION if taps > 1 else _HYBRID_PRODUCT
+    elif weights.dtype == "int8":
+        packing, scales = _INT8, _REQUANTIZATION_BYTES * output.shape[-1]
+    if op.name == "DEPTHWISE_CONV_2D":
+        channels = weights.shape[3]
+        if taps > _MOST_DEPTHWISE_TAPS:
+            return channels * packing.size_bytes(1, taps, 1) + scales
+        return _up(channels, packing.channels) * (taps * packing.element_bytes + packing.extra_bytes) + scales
+    groups = 1
+    if op.name == "CONV_2D":
+        groups = max(subgraph.tensors[op.inputs[0]].shape[-1] // max(weights.shape[3], 1), 1)
+    return groups * packing.size_bytes(weights.shape[0] // groups, taps, weights.shape[-1]) + scales
+
+
+def _indirection_bytes(op: Op, subgraph: Subgraph) -> int:
+    """Returns the size of the pointers to input pixels that a convolution over several of them needs."""
+    if op.name not in _CONVOLUTIONS or min(op.inputs[:2]) < 0:
+        return 0
+    weights, output = subgraph.tensors[op.inputs[1]], subgraph.tensors[op.outputs[0]]
+    if len(weights.shape) != 4 or len(output.shape) != 4:
+        return 0
+    _, height, width, _ = shape_of(output)
+    _, kh, kw, _ = weights.shape
+    if op.name == "DEPTHWISE_CONV_2D" and kh * kw <= _MOST_DEPTHWISE_TAPS:
+        step = min(int(op.options.get("stride_w", 1)), kw)
+        return _POINTER * height * (kh * kw + (width - 1) * step * kh)
+    return 0 if is_pointwise(op, subgraph) else _POINTER * height * width * kh * kw
+
+
+def _lives(partition: Partition, subgraph: Subgraph) -> list[Life]:
+    """Returns the lives of the tensors that never leave the partition, numbered by its operators."""
+    outside = {*partition.inputs, *partition.outputs}
+    last = {i: number for number, op in enumerate(partition.ops) for i in (*op.inputs, *op.outputs) if i >= 0}
+    uses: dict[int, int] = {}
+    maker: dict[int, int] = {}
+    for number, op in enumerate(partition.ops):
+        maker.update(dict.fromkeys(op.outputs, number))
+        for i in op.inputs:
+            uses[i] = uses.get(i, 0) + 1
+    absent = dict(_never_made(partition, subgraph, maker, uses, outside))
+    owner: dict[int, int] = {}
+    span: dict[int, tuple[int, int]] = {}
+    for number, op in enumerate(partition.ops):
+        source = _overwritten(op, subgraph, uses, outside | absent.keys(), maker)
+        if source is not None and op.outputs[0] not in outside:
+            owner[op.outputs[0]] = owner.get(source, source)
+        for i in op.outputs:
+            if i not in outside and i not in absent:
+                root = owner.get(i, i)
+                begin, end = span.get(root, (number, number))
+                span[root] = (begin, max(end, last[i]))
+    for i, source in absent.items():  # what is padded on the fly is read at the convolution
+        root = owner.get(source, source)
+        if root in span:
+            span[root] = (span[root][0], max(span[root][1], last[i]))
+    return [
+        Life(i, _up(size + _EXTRA_BYTES, _EXTRA_BYTES), begin, end)
+        for i, (begin, end) in span.items()
+        if (size := subgraph.tensors[i].size_bytes)
+    ]
+
+
+def _never_made(
+    partition: Partition, subgraph: Subgraph, maker: dict[int, int], uses: dict[int, int], outside: set[int]
+) -> Iterator[tuple[int, int]]:
+    """Yields (tensor, what it is made of) of tensors that vanish: widened weights, which count once, as
+    packed; and padded inputs, where the convolution behind takes the padding over."""
+    for op in partition.ops:
+        if op.name == "DEQUANTIZE" and subgraph.tensors[op.inputs[0]].is_constant:
+            yield op.outputs[0], op.inputs[0]
+        elif op.name in _CONVOLUTIONS and op.options.get("padding") == _VALID:
+            padded = op.inputs[0]
+            if padded in maker and padded not in outside and uses[padded] == 1:
+                pad = partition.ops[maker[padded]]
+                if pad.name == "PAD":
+                    yield padded, pad.inputs[0]
+
+
+def _overwritten(
+    op: Op, subgraph: Subgraph, uses: dict[int, int], kept: set[int], maker: dict[int, int]
+) -> int | None:
+    """Returns the input that the output is written over; None where it gets memory of its own."""
+    if not op.outputs:
+        return None
+    size = subgraph.tensors[op.outputs[0]].size_bytes
+    for i in op.inputs[: _IN_PLACE.get(op.name, 0)]:
+        if i in maker and i not in kept and uses[i] == 1 and subgraph.tensors[i].size_bytes == size:
+            return i
+    return None
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

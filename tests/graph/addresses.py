@@ -1,0 +1,100 @@
+"""Where the interpreter put each tensor, and how that differs from the plan."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from devicekit.graph.arena import plan_arena
+from devicekit.graph.model import Graph
+from devicekit.graph.placement import Placement
+from devicekit.graph.read import read_graph
+
+# Runs in a child: prints [index, address, bytes] of each tensor, temporaries included, on built-in kernels. A
+# scalar comes as a copy, whose address says nothing; a string tensor, or an empty one, has no address.
+ADDRESSES = """
+import json, sys
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+for path in sys.argv[2:]:
+    interpreter = Interpreter(path, experimental_op_resolver_type=resolver, num_threads=int(sys.argv[1]))
+    interpreter.allocate_tensors()
+    spans = []
+    for detail in interpreter.get_tensor_details():
+        try:
+            array = interpreter.tensor(detail["index"])()
+        except ValueError:
+            continue
+        if getattr(array, "ndim", 0) and array.nbytes:
+            spans.append([detail["index"], array.__array_interface__["data"][0], array.nbytes])
+    print(json.dumps(spans), flush=True)
+    del interpreter, array
+"""
+
+
+def addresses(path: Path, threads: int = 1) -> list[tuple[int, int, int]]:
+    """Returns (index, address, bytes) of every tensor that has memory before the first inference."""
+    argv = [sys.executable, "-c", ADDRESSES, str(threads), str(path)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    return [(index, address, size) for index, address, size in json.loads(done.stdout)]
+
+
+def misplaced(path: Path, threads: int = 1) -> list[str]:
+    """Returns what the plan of the .tflite at `path` has elsewhere than the interpreter; [] where it is
+    equal."""
+    graph = read_graph(path)
+    plan = plan_arena(graph, threads=threads)
+    constants = {tensor.index for tensor in graph.main.tensors if tensor.is_constant}
+    found = [span for span in addresses(path, threads) if span[0] not in constants]
+    problems: list[str] = []
+    covered: list[tuple[int, int]] = []
+    for name, placements, size in (
+        ("arena", plan.placements, plan.arena_bytes),
+        ("persistent arena", plan.persistent, plan.persistent_bytes),
+    ):
+        base = _base(placements, found, covered, graph)
+        if base is None:
+            problems += [f"{name}: no place where all of it lies"] if placements else []
+            continue
+        covered.append((base, base + size))
+        spans = {(address - base, count) for _, address, count in found}
+        problems += [
+            f"{name}: {placement} is not there"
+            for placement in placements
+            if (placement.offset, placement.size_bytes) not in spans and not _is_scalar(placement, graph)
+        ]
+    apart = sum(
+        size
+        for _, address, size in found
+        if not any(begin <= address and address + size <= end for begin, end in covered)
+    )
+    if apart > plan.heap_bytes:  # some comes with the first inference
+        problems.append(f"heap: {apart} bytes, planned {plan.heap_bytes}")
+    return problems
+
+
+def _base(
+    placements: tuple[Placement, ...],
+    found: list[tuple[int, int, int]],
+    covered: list[tuple[int, int]],
+    graph: Graph,
+) -> int | None:
+    """Returns the address at which the arena begins, by the first of its tensors that has a number."""
+    at = {index: address for index, address, _ in found}
+    for placement in placements:
+        if placement.tensor in at:
+            return at[placement.tensor] - placement.offset
+    free = [
+        (address, size)
+        for _, address, size in found
+        if not any(begin <= address < end for begin, end in covered)
+    ]
+    wanted = {(p.offset, p.size_bytes) for p in placements}
+    for address, _ in free:  # only buffers, which are known by their sizes
+        if wanted <= {(other - address, size) for other, size in free}:
+            return address
+    return None
+
+
+def _is_scalar(placement: Placement, graph: Graph) -> bool:
+    return placement.tensor >= 0 and not graph.main.tensors[placement.tensor].shape
