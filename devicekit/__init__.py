@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "calibrate",
     "check_model",
     "compare",
     "convert",
@@ -15,13 +16,16 @@ __all__ = [
     "inspect_model",
     "load_profile",
     "measure",
+    "predict",
 ]
 
 if TYPE_CHECKING:
+    from devicekit.calibration import calibrate
     from devicekit.check.model import check_model
     from devicekit.compare.run import compare
     from devicekit.deploy import convert, deploy, measure
     from devicekit.inspect import inspect_model
+    from devicekit.prediction import predict
     from devicekit.profile.lookup import load_profile
 
 
@@ -48,6 +52,8 @@ class _Package(ModuleType):
     deploy = _Lazy("devicekit.deploy:deploy")
     convert = _Lazy("devicekit.deploy:convert")
     measure = _Lazy("devicekit.deploy:measure")
+    predict = _Lazy("devicekit.prediction:predict")
+    calibrate = _Lazy("devicekit.calibration:calibrate")
     compare = _Lazy("devicekit.compare.run:compare")
     check_model = _Lazy("devicekit.check.model:check_model")
     inspect_model = _Lazy("devicekit.inspect:inspect_model")

@@ -29,7 +29,8 @@ from devicekit.rounds import measure_in_rounds, only
 
 if TYPE_CHECKING:
     from devicekit.convert.source import Loading, Source
-    from devicekit.device.seam import Device
+    from devicekit.device.seam import Device, DeviceFacts
+    from devicekit.predict.latency import LatencyPrediction
     from devicekit.profile.schema import Profile
     from devicekit.quantize.build import BuildResult, DataSummary
     from devicekit.quantize.recipes import Io
@@ -140,6 +141,7 @@ def deploy(
                 candidates=tuple(candidates),
                 budgets=budgets,
                 seconds=steps.seconds,
+                predicted=_predicted(target, candidates, facts),
                 sustained=sustained_run,
                 lost=lost,
             ),
@@ -374,6 +376,21 @@ def _sustain_chosen(
     plan = sustained(plan, measuring.sustain_s)
     rounds = measure_in_rounds(board, {chosen.recipe: model}, plan, count=1, how=measuring)
     return (None, rounds.lost) if rounds.lost else (only(rounds), None)
+
+
+def _predicted(
+    profile: "Profile", candidates: Sequence["fit.Candidate"], facts: "DeviceFacts"
+) -> "LatencyPrediction | str | None":
+    """Returns the chosen candidate's latency on the profile's device, where it was measured elsewhere."""
+    from devicekit.graph.read import read_graph
+    from devicekit.predict.latency import predict_latency
+    from devicekit.profile.lookup import load_profile
+
+    chosen = next((c for c in candidates if c.status == "chosen" and c.path), None)
+    if chosen is None or chosen.path is None or facts.evidence == "measured":
+        return None
+    sibling = load_profile(profile.sibling) if profile.sibling else None
+    return predict_latency(read_graph(chosen.path), profile, sibling=sibling)
 
 
 def _measured(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from devicekit.convert.source import Source
     from devicekit.device.seam import DeviceFacts
     from devicekit.graph.model import Graph
+    from devicekit.predict.latency import LatencyPrediction
     from devicekit.profile.schema import Profile
     from devicekit.quantize.build import DataSummary
 
@@ -115,14 +116,16 @@ class Conversion:
 class Deployment(Conversion):
     """A conversion whose fitting candidates were measured on a device, and filed.
 
-    `seconds` maps each step to its wall time. `sustained` is the long run of the chosen candidate, where one
-    was asked for. `lost` is why measuring ended early: the device failed, and
+    `predicted` is the latency of the chosen candidate on the profile's device where it was not measured
+    there, or why there is none. `seconds` maps each step to its wall time. `sustained` is the long run of the
+    chosen candidate, where one was asked for. `lost` is why measuring ended early: the device failed, and
     nothing is chosen. `folder` is None until the deployment is filed.
     """
 
     profile: "Profile"
     device: "DeviceFacts"
     seconds: Mapping[str, float]
+    predicted: "LatencyPrediction | str | None" = None
     sustained: Measurement | None = None
     lost: DeviceError | None = None
     folder: Path | None = None
@@ -138,12 +141,19 @@ class Deployment(Conversion):
 
     @property
     def latency_reason(self) -> str | None:
-        """Returns why no latency on the profile's device is given; None where it was measured there."""
-        if self.evidence == "measured":
+        """Returns why no latency on the profile's device is given; None where it was measured or predicted.
+        Returns why no latency on the profile's device is given; None where it was measured or predicted."""
+        if self.evidence == "measured" or not isinstance(self.predicted, str):
             return None
-        reason = f"not predicted, this profile has no calibration for {self.profile.runtime.label}"
+        reason = f"not predicted, {self.predicted}"
         limit_ms = None if self.budgets.max_latency_ms else self.profile.limits.latency_ms
         return f"{reason}; its limit of {limit_ms:g} ms is not judged" if limit_ms else reason
+
+    @property
+    def latency(self) -> "LatencyPrediction | None":
+        """Returns the predicted latency of the chosen candidate; None where it was measured, or is not known.
+        Returns the predicted latency of the chosen candidate; None where it was measured, or is not known."""
+        return None if isinstance(self.predicted, str) else self.predicted
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -152,7 +162,7 @@ class Deployment(Conversion):
             "evidence": self.evidence,
             "prefer": self.profile.recipes.prefer,
             "sustained": None if self.sustained is None else self.sustained.to_json(),
-            "latency": None,
+            "latency": None if self.latency is None else self.latency.to_json(),
             "latency_reason": self.latency_reason,
             "seconds": {step: round(seconds, 2) for step, seconds in self.seconds.items()},
             "folder": None if self.folder is None else str(self.folder),

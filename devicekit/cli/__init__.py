@@ -9,12 +9,13 @@ COMMANDS = {
     "deploy": ("devicekit.cli.deploy:deploy", "Convert, quantize, check and measure a model: the main job."),
     "inspect": ("devicekit.cli.model:inspect", "Show inputs, outputs, ops, parameters, MACs and size."),
     "check": ("devicekit.cli.model:check", "Check a model against a profile's rules."),
+    "predict": ("devicekit.cli.predict:predict", "Predict memory and latency of a model, with no device."),
     "convert": ("devicekit.cli.model:convert", "Write a .tflite, by recipe or fitted to a profile."),
     "measure": ("devicekit.cli.measure:measure", "Measure latency and memory of a .tflite."),
     "compare": ("devicekit.cli.compare:compare", "Compare models side by side, against the first."),
     "devices": ("devicekit.cli.devices:devices", "List attached devices and boards, and their profiles."),
     "doctor": ("devicekit.cli.devices:doctor", "Check adb, SSH, runtimes and caches, with remedies."),
-    "profile": ("devicekit.cli.profile:profile", "List, show and check device profiles."),
+    "profile": ("devicekit.cli.profile:profile", "List, show, check and calibrate device profiles."),
 }
 
 

@@ -124,6 +124,60 @@ class Recipes(Table):
     prefer: Preference = Field("latency", description="What decides between candidates that all fit.")
 
 
+WorkBin = Annotated[
+    tuple[
+        Literal["product", "conv", "depthwise", "other"],
+        Annotated[int, Field(ge=0)],
+        Annotated[int, Field(ge=0)],
+        Annotated[int, Field(gt=0)],
+    ],
+    Strict(False),
+]
+
+
+class CalibrationRow(Table):
+    """One measured model of a calibration."""
+
+    model: Text = Field(description="The model's name, or its file's.")
+    latency_ms: float = Field(gt=0, description="Its latency there, in ms.")
+    source: Text = Field(description="Where the number comes from.")
+    family: Text = Field(description="Architectures of one family are left out together in cross-validation.")
+    residual: float = Field(
+        description="log(predicted / measured) by a fit on the other rows: 0.05 is 5 % too long."
+    )
+    work: Annotated[tuple[WorkBin, ...], Strict(False), Field(min_length=1)] = Field(
+        description="What the model computes: [kind, multiply-accumulates, bytes moved, operators]."
+    )
+
+
+class Calibration(Table):
+    """What turns a model's work into a latency on this device, for one runtime, delegate and precision."""
+
+    runtime: RuntimeName = Field(description="Runtime that the rows were measured with.")
+    version: Text | None = Field(None, description="Its release; absent where the source does not say.")
+    delegate: Delegate = Field(description="What computed: xnnpack, or none for the built-in kernels.")
+    threads: int = Field(gt=0, le=1024, description="CPU threads of the rows, count.")
+    precision: Text = Field(description="What the models compute on: float32, int8, dynamic_int8, …")
+    product_us_per_mmac: float = Field(
+        gt=0,
+        description="Microseconds per million multiply-accumulates of matrix products and 1×1 convolutions.",
+    )
+    conv_us_per_mmac: float = Field(gt=0, description="The same of larger convolutions.")
+    depthwise_us_per_mmac: float = Field(gt=0, description="The same of depthwise convolutions.")
+    traffic_us_per_mib: float = Field(gt=0, description="Microseconds per MiB that an operator moves.")
+    op_us: float = Field(gt=0, description="Microseconds per operator.")
+    within_80: float = Field(
+        gt=0, description="Half width of the 80 % interval: ± this much of the logarithm."
+    )
+    within_90: float = Field(gt=0, description="Half width of the 90 % interval.")
+    family_within_80: float = Field(gt=0, description="The same for a model unlike the rows.")
+    family_within_90: float = Field(gt=0, description="The same for a model unlike the rows.")
+    ops: OpNames = Field((), description="Operators that the rows' models have.")
+    rows: Annotated[tuple[CalibrationRow, ...], Strict(False), Field(min_length=3)] = Field(
+        description="The measured models."
+    )
+
+
 class Profile(Table):
     """A profile, its `extends` resolved. `name`, `path`, `files` and `sha256` come from where it was read."""
 
@@ -139,6 +193,12 @@ class Profile(Table):
     ops: Ops = Ops.model_construct()
     quality: Quality = Quality.model_construct()
     recipes: Recipes = Recipes.model_construct()
+    calibration: Annotated[tuple[Calibration, ...], Strict(False)] = Field(
+        (), description="How long models take there; written by `devicekit profile calibrate`."
+    )
+    sibling: Text | None = Field(
+        None, description="A profile of the same generation whose calibration may stand in, labelled as such."
+    )
     sources: dict[str, Text] = Field(
         {}, description='Dotted key -> where its value comes from; "assumption: …" where nobody measured.'
     )

@@ -18,6 +18,8 @@ LAYOUTS = {
     "Conversion": "devicekit.report.layouts.deployment:conversion_lines",
     "Comparison": "devicekit.report.layouts.compare:lines",
     "CheckResult": "devicekit.report.layouts.model:check_lines",
+    "Prediction": "devicekit.report.layouts.prediction:lines",
+    "Calibrated": "devicekit.report.layouts.calibration:lines",
     "Inspection": "devicekit.report.layouts.model:inspection_lines",
     "Measurement": "devicekit.report.layouts.measurement:lines",
     "Devices": "devicekit.report.layouts.devices:lines",

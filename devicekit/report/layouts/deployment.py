@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.fit import Candidate, reason
 from devicekit.report import format as fmt
 from devicekit.report.layouts.measurement import trace_table, verified_words
+from devicekit.report.layouts.prediction import latency_words
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def lines(deployment: "Deployment") -> Iterator[Any]:
     yield from _choice(deployment)
     yield from _notes(deployment)
     yield ""
-    if deployment.latency_reason and deployment.chosen:
-        yield f"latency on {escape(profile.title or profile.name)}: {escape(deployment.latency_reason)}"
+    known = latency_words(deployment.latency) if deployment.latency else deployment.latency_reason
+    if known and deployment.chosen:
+        yield f"latency on {escape(profile.title or profile.name)}: {escape(known)}"
     if deployment.sustained is not None:
         yield from _sustained(deployment.sustained)
     if deployment.folder is not None:

@@ -35,7 +35,7 @@ def lines(profile: "Profile") -> Iterator[Any]:
     yield columns(
         ("key", "value", "set in"),
         [
-            (key, escape(_value(value)), file)
+            (key, escape(_calibrations(profile) if key == "calibration" else _value(value)), file)
             for key, (value, file) in origins(profile).items()
             if not key.startswith("sources.")
         ],
@@ -44,6 +44,14 @@ def lines(profile: "Profile") -> Iterator[Any]:
     if profile.sources:
         yield "\n[bold]sources[/]"
         yield labelled([(f"{key}  ", escape(source)) for key, source in profile.sources.items()])
+
+
+def _calibrations(profile: "Profile") -> str:
+    from devicekit.predict.latency import calibration_label
+
+    return "; ".join(
+        f"{calibration_label(one)}: {fmt.plural(len(one.rows), 'model')}" for one in profile.calibration
+    )
 
 
 def _value(value: object) -> str:

@@ -1,0 +1,34 @@
+"""`devicekit predict`: memory and latency from the file alone."""
+
+from typing import Any
+
+import click
+
+from devicekit.cli.options import common, keep_given, loading, show_json, show_text, watched
+
+DOES_NOT_FIT = 3
+
+
+@click.command(epilog="Exit codes: 0, 3 where the model does not fit limits.memory_mib or limits.arena_kib.")
+@click.argument("model")
+@click.option("--profile", "-p", required=True, metavar="NAME|FILE", help="The device to predict for.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Default: the profile's.")
+@click.option(
+    "--no-run",
+    "may_run",
+    flag_value=False,
+    default=None,
+    help="Never run the model here: only a lower bound where memory cannot be planned.",
+)
+@loading
+@common
+def predict(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Predict the memory and latency of MODEL on a device that is not there.
+
+    A Keras model is predicted as the float .tflite that it converts to."""
+    import devicekit
+
+    with watched(quiet=quiet, verbose=verbose):
+        prediction = devicekit.predict(model, **keep_given(options))
+    show_json(prediction.to_json()) if format_ == "json" else show_text(prediction)
+    return DOES_NOT_FIT if prediction.verdict == "does not fit" else 0

@@ -1,0 +1,146 @@
+"""Predicts what a model needs and takes on a profile's device, with no device: memory, latency."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+if TYPE_CHECKING:
+    from devicekit.convert.source import Loading
+    from devicekit.graph.model import Graph
+    from devicekit.predict.latency import LatencyPrediction
+    from devicekit.predict.memory import MemoryPrediction, Verdict
+    from devicekit.profile.schema import Profile
+
+# JSON schema history: 1, the first version.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the kit expects of `model` on `profile`'s device. `latency` is None where `latency_reason` says
+    why."""
+
+    model: str
+    profile: "Profile"
+    graph: "Graph"
+    threads: int
+    precision: str
+    parameters: int
+    macs: int | None
+    memory: "MemoryPrediction"
+    latency: "LatencyPrediction | None"
+    latency_reason: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def limit_bytes(self) -> int | None:
+        limit = self.profile.limits.memory_mib
+        return None if limit is None else int(limit * 2**20)
+
+    @property
+    def verdict(self) -> "Verdict | None":
+        """Returns whether must-have memory is within the profile's limit."""
+        return self.memory.verdict(self.limit_bytes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "profile": self.profile.name,
+            "threads": self.threads,
+            "precision": self.precision,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "memory": self.memory.to_json(self.limit_bytes),
+            "latency": None if self.latency is None else self.latency.to_json(),
+            "latency_reason": self.latency_reason,
+            "notes": list(self.notes),
+        }
+
+
+def predict(
+    model: str | Path,
+    profile: "str | Path | Profile",
+    *,
+    threads: int | None = None,
+    may_run: bool = True,
+    timeout_s: float = 1800,
+    **loading: Unpack["Loading"],
+) -> Prediction:
+    """Returns memory and latency of `model` on the device of `profile`; a Keras model as its float .tflite.
+
+    Where memory cannot be planned, the model runs once in a clean process on this host, unless `may_run` is
+    False: its figures then stay None. Raises ProfileError, LoadError, ConvertError and UntrustedModel.
+    """
+    from devicekit.convert.source import convert_source
+    from devicekit.graph.macs import macs, parameters
+    from devicekit.graph.read import read_graph
+    from devicekit.predict.latency import predict_latency
+    from devicekit.predict.memory import delegate_of, plan_memory
+    from devicekit.predict.roofline import precision_of
+    from devicekit.profile.lookup import load_profile
+
+    target = load_profile(profile) if isinstance(profile, str | Path) else profile
+    source = convert_source(Path(model), timeout_s=timeout_s, **loading)
+    graph = read_graph(source.float_path)
+    count = threads or target.runtime.threads
+    notes: list[str] = []
+    plan = plan_memory(graph, delegate_of(target), threads=count)
+    if plan.must_have_bytes is None and may_run:
+        plan = _run(source.float_path, graph, plan, threads=count, timeout_s=timeout_s, notes=notes)
+    if target.runtime.delegate not in ("xnnpack", "none"):
+        notes.append(f"memory is that of the CPU, not of the {target.runtime.delegate} delegate")
+    sibling = load_profile(target.sibling) if target.sibling else None
+    latency = predict_latency(graph, target, sibling=sibling, threads=threads)
+    reason = latency if isinstance(latency, str) else None
+    return Prediction(
+        model=str(model),
+        profile=target,
+        graph=graph,
+        threads=count,
+        precision=precision_of(graph),
+        parameters=parameters(graph),
+        macs=macs(graph),
+        memory=plan,
+        latency=None if isinstance(latency, str) else latency,
+        latency_reason=reason,
+        notes=tuple(notes),
+    )
+
+
+def _run(
+    path: Path,
+    graph: "Graph",
+    plan: "MemoryPrediction",
+    *,
+    threads: int,
+    timeout_s: float,
+    notes: list[str],
+) -> "MemoryPrediction":
+    """Returns the prediction with the memory of one inference in a clean process here, without a limit."""
+    from devicekit.device.local import LocalDevice
+    from devicekit.errors import MeasurementError
+    from devicekit.measurement import Plan
+    from devicekit.predict.memory import measured_memory
+    from devicekit.runner.measure import RunnableModel, measure_model
+
+    once = Plan(
+        threads=threads,
+        warmup_runs=0,
+        warmup_s=0.0,
+        min_runs=1,
+        min_s=0.0,
+        kernel=plan.delegate,
+        timeout_s=timeout_s,
+    )
+    device = LocalDevice()
+    try:
+        memory = measure_model(device, RunnableModel(path, graph.sha256), once).memory
+    except MeasurementError as error:
+        notes.append(f"it does not run here, so that only a lower bound is known: {error.message}")
+        return plan
+    finally:
+        device.close()
+    if memory.must_have_bytes is None:
+        return plan
+    return measured_memory(plan, memory.must_have_bytes, memory.peak_rss_bytes, memory.base_bytes)

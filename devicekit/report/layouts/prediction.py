@@ -1,0 +1,150 @@
+"""How `predict` reads on a terminal."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from devicekit.predict.advice import lower, peak_in_words
+from devicekit.report import format as fmt
+from devicekit.report.text import columns, escape, labelled
+
+if TYPE_CHECKING:
+    from devicekit.predict.latency import LatencyPrediction
+    from devicekit.predict.memory import MemoryPrediction
+    from devicekit.prediction import Prediction
+
+_CHART_WIDTH = 60
+_BARS = " ▁▂▃▄▅▆▇█"
+_COLOURS = {"fits": "green", "tight": "yellow", "does not fit": "red"}
+
+
+def lines(prediction: "Prediction") -> Iterator[Any]:
+    """Yields memory figure by figure with its rule, the timeline, and the latency."""
+    profile, memory = prediction.profile, prediction.memory
+    name = prediction.model.rstrip("/").rsplit("/", 1)[-1]
+    facts = f"{fmt.count(prediction.parameters)} parameters, {fmt.count(prediction.macs)} MACs"
+    yield labelled(
+        [
+            (name, escape(f"{facts}, {prediction.precision}")),
+            (profile.name, escape(f"{profile.title or profile.name}, {profile.runtime.label}")),
+        ]
+    )
+    yield ""
+    yield columns(("  memory", "MiB", ""), list(_figures(memory)))
+    yield ""
+    yield from _verdict(prediction)
+    if memory.timeline:
+        yield from _timeline(prediction)
+    yield ""
+    yield from _latency(prediction)
+    yield from (f"  note          {escape(note)}" for note in prediction.notes)
+
+
+def _figures(memory: "MemoryPrediction") -> Iterator[tuple[str, str, str]]:
+    packed = "XNNPACK's copy of the weights" if memory.packed_bytes else ""
+    arena = "LiteRT's arenas" + (" and XNNPACK's workspace" if memory.delegate == "xnnpack" else "")
+    arena += ": to the byte" if memory.arena_exact else ": planned"
+    rows = [
+        ("file", memory.file_bytes, "mapped: can be reclaimed"),
+        ("weights", memory.weights_bytes, "constants in the file"),
+        ("packed weights", memory.packed_bytes, packed),
+        ("input pointers", memory.indirection_bytes, "XNNPACK's indirection buffers"),
+        ("activations", memory.arena_bytes, arena),
+        ("scratch", memory.scratch_bytes, "the largest matrix product of the built-in kernels"),
+        ("tables", memory.overhead_bytes, "nodes, tensors, allocators"),
+    ]
+    for label, size, rule in rows:
+        if size:
+            yield f"  {label}", _mib(size), rule
+    if memory.must_have_bytes is None:
+        yield "▸ must-have", f"≥ {_mib(memory.least_bytes)}", escape(f"a lower bound: {memory.reason}")
+        return
+    error = f"± {_mib(memory.error_bytes)}"
+    if memory.evidence == "simulated":
+        why = escape(f"simulated, one run on this host: {memory.reason}")
+        yield "▸ must-have", _mib(memory.must_have_bytes), why
+        yield (
+            "  at least",
+            _mib(memory.least_bytes if memory.must_have_bytes is None else memory.planned_bytes),
+            ("by the plan alone"),
+        )
+    else:
+        yield (
+            "▸ must-have",
+            _mib(memory.must_have_bytes),
+            f"predicted {error}: all of it but file and weights",
+        )
+    yield "  peak RSS", _mib(memory.peak_rss_bytes), "must-have, the mapped file and code"
+    yield "  base", _mib(memory.base_bytes), "the runtime itself, which comes on top"
+
+
+def _verdict(prediction: "Prediction") -> Iterator[Any]:
+    memory, limit = prediction.memory, prediction.profile.limits.memory_mib
+    verdict = prediction.verdict
+    if limit is None:
+        words = "no limit in the profile"
+    elif verdict is None:
+        words = f"not known: the lower bound is within limits.memory_mib, {limit:g}"
+    else:
+        colour = _COLOURS[verdict]
+        words = f"[{colour}]{verdict}[/]: limits.memory_mib is {limit:g}"
+        if verdict == "tight":
+            words += ", within the prediction's error"
+    rows = [("verdict", words)]
+    if peak := peak_in_words(memory, prediction.graph):
+        rows.append(("peak", escape(peak)))
+    yield labelled(rows)
+    if verdict != "fits" and (advice := lower(memory, prediction.graph)):
+        yield f"  → {escape(advice)}"
+    elif advice := lower(memory, prediction.graph):
+        yield labelled([("to lower it", escape(advice))])
+
+
+def _timeline(prediction: "Prediction") -> Iterator[Any]:
+    """Yields a chart of the activations in use, operator by operator."""
+    timeline = prediction.memory.timeline
+    most = max(one.alive_bytes for one in timeline) or 1
+    width = min(_CHART_WIDTH, len(timeline))
+    bars = []
+    for column in range(width):
+        part = timeline[column * len(timeline) // width : (column + 1) * len(timeline) // width]
+        level = max(one.alive_bytes for one in part) / most
+        bars.append(_BARS[max(round(level * (len(_BARS) - 1)), 1)])
+    yield labelled(
+        [("by operator", f"{''.join(bars)}  0 … {fmt.plural(len(timeline), 'op')}, {_mib(most)} MiB")]
+    )
+
+
+def _latency(prediction: "Prediction") -> Iterator[Any]:
+    latency = prediction.latency
+    if latency is None:
+        yield labelled([("latency", escape(f"not predicted: {prediction.latency_reason}"))])
+        if "calibration" in (prediction.latency_reason or ""):
+            name = prediction.profile.name
+            yield f"  → devicekit profile calibrate {escape(name)} --device auto, with one attached"
+        return
+    low, high = latency.interval_80_ms
+    rows = [("latency", escape(latency_words(latency))), ("", f"80 %: {_ms(low)}–{_ms(high)} ms")]
+    if latency.far:
+        rows.append(("", escape(f"wider, for {latency.far}")))
+    elif latency.tier == "sibling":
+        rows.append(("", "wider, for it is another device's calibration"))
+    limit = prediction.profile.limits.latency_ms
+    if limit is not None:
+        low, high = latency.interval_90_ms
+        met = "met" if high <= limit else "missed" if low > limit else "may be missed"
+        rows.append(("budget", f"{limit:g} ms: {met}"))
+    yield labelled(rows)
+
+
+def latency_words(latency: "LatencyPrediction") -> str:
+    """Returns "14.2 ms (90 %: 12.8–15.8), predicted: 5 calibration models, LiteRT CPU ×4, float32"."""
+    low, high = latency.interval_90_ms
+    return f"{_ms(latency.median_ms)} ms (90 %: {_ms(low)}–{_ms(high)}), predicted: {latency.basis}"
+
+
+def _mib(size_bytes: int | None) -> str:
+    return fmt.mib(size_bytes).removesuffix(" MiB")
+
+
+def _ms(value: float) -> str:
+    return fmt.ms(value * 1000)
