@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit import progress
 from devicekit.errors import LoadError, MeasurementError, UsageError
+from devicekit.measurement import spread
 from devicekit.predict.fit import (
     LEAST_ROWS,
     PRIORS,
@@ -25,6 +26,7 @@ from devicekit.predict.work import unpredictable, work_of
 
 if TYPE_CHECKING:
     from devicekit.graph.model import Graph
+    from devicekit.measurement import Measurement
     from devicekit.measuring import Measuring
     from devicekit.profile.schema import Calibration, CalibrationRow, Profile
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 # Rows that the model cannot explain better than this are wrong, or of several devices.
 MOST_ERROR = 0.20
+# Of a measurement's samples: what is noisier tells little.
+MOST_SPREAD = 0.20
 PACK_SIZE = 8
 TOLERANCES = (0.1, 0.2, 0.3)
 
@@ -92,7 +96,9 @@ def calibrate(
         found, precision = read_rows(Path(rows))
     else:
         assert device is not None
-        found, precision = measured_pack(target, device, measuring, threads=threads, count=count)
+        found, precision = measured_pack(
+            target, device, measuring, threads=threads, count=count, dry_run=dry_run
+        )
     prior = prior_of(target)
     coefficients = fit(found, prior)
     validation = cross_validate(found, prior)
@@ -193,7 +199,7 @@ def read_rows(path: Path) -> tuple[list[MeasuredRow], str]:
     problems: list[str] = []
     rows: list[MeasuredRow] = []
     precisions: dict[str, str] = {}
-    seen: dict[str, tuple[str, float]] = {}
+    seen: dict[str, tuple[int, float]] = {}
     for number, record in enumerate(records, start=2):
         where, name = f"line {number}", (record.get("model") or "").strip()
         latency = _latency(record.get("latency_ms"))
@@ -206,16 +212,15 @@ def read_rows(path: Path) -> tuple[list[MeasuredRow], str]:
             problems.append(f"{where}: {error.message}")
             continue
         if reason := unpredictable(graph):
-            problems.append(f"{where}: {name}: {reason}")
+            problems.append(f"{where}: {Path(name).name}: {reason}")
             continue
         if graph.sha256 in seen:
-            other, before = seen[graph.sha256]
-            spread = max(latency, before) / min(latency, before) - 1
-            problems.append(
-                f"{where}: {name} is {other} again ({before:g} and {latency:g} ms, spread {spread:.0%})"
-            )
+            line, before = seen[graph.sha256]
+            apart = max(latency, before) / min(latency, before) - 1
+            both = f"{before:g} and {latency:g} ms, spread {apart:.0%}"
+            problems.append(f"{where}: {Path(name).name} is the model of line {line} again ({both})")
             continue
-        seen[graph.sha256] = (name, latency)
+        seen[graph.sha256] = (number, latency)
         model = Path(name).name.removesuffix(".tflite")
         precisions[model] = precision_of(graph)
         rows.append(measured_row(graph, model, latency, (record.get("source") or "").strip() or path.name))
@@ -236,7 +241,13 @@ def measured_row(graph: "Graph", model: str, latency_ms: float, source: str) -> 
 
 
 def measured_pack(
-    profile: "Profile", device: str, measuring: "Measuring | None", *, threads: int | None, count: int
+    profile: "Profile",
+    device: str,
+    measuring: "Measuring | None",
+    *,
+    threads: int | None,
+    count: int,
+    dry_run: bool,
 ) -> tuple[list[MeasuredRow], str]:
     """Returns the rows of the calibration pack, measured on `device`, and their precision."""
     from devicekit.deploy import measure
@@ -256,10 +267,30 @@ def measured_pack(
             measurement = measure(
                 path, profile=profile, device=device, measuring=measuring or NO_WISHES, threads=threads
             )
+            _refuse(measurement, dry_run=dry_run)
             source = f"{measurement.evidence} by devicekit on {measurement.device}, {date.today():%Y-%m-%d}"
             median_ms = measurement.latency.typical_us / 1000
             rows.append(measured_row(read_graph(path), candidate.name, median_ms, source))
     return rows, "float32"
+
+
+def _refuse(measurement: "Measurement", *, dry_run: bool) -> None:
+    """Raises MeasurementError for a latency that says nothing of the profile's device, or that is too noisy.
+    Raises MeasurementError for a latency that says nothing of the profile's device, or that is too noisy."""
+    if dry_run:
+        return
+    if measurement.evidence != "measured":
+        raise MeasurementError(
+            f"{measurement.device} is not the profile's device: its latencies are {measurement.evidence}",
+            remedy="name the real one with --device, or look at what this one gives with --dry-run",
+        )
+    width = spread(measurement.latency.samples_us)
+    if width is not None and width > MOST_SPREAD:
+        raise MeasurementError(
+            f"{measurement.model} varies by {width:.0%} on {measurement.device}, "
+            f"at most {MOST_SPREAD:.0%} is usable",
+            remedy="let the device cool down and end what runs there, or pin its clock with --pin-governor",
+        )
 
 
 def _records(path: Path) -> list[Mapping[str, str]]:

@@ -68,18 +68,19 @@ def fit(rows: Sequence[MeasuredRow], prior: Coefficients) -> Coefficients:
     import numpy as np
     from scipy.optimize import least_squares
 
-    tables = [_table(row.work) for row in rows]
+    table = np.concatenate([_table(row.work) for row in rows])
+    begins = np.cumsum([0, *(len(row.work) for row in rows)])[:-1]
     measured = np.log([row.latency_ms * 1000 for row in rows])
     expected = np.log(prior.values())
 
     def residuals(logs: "NDArray[Any]") -> "NDArray[Any]":
-        found = np.array([math.log(_latency_us(table, logs)) for table in tables])
+        found = np.log(np.add.reduceat(_times_us(table, logs), begins))
         ratios = logs - expected
         return np.concatenate([found - measured, _PRIOR_WEIGHT * (ratios - ratios[:3].mean())])
 
     def started(shift: "NDArray[Any]") -> Any:
         logs = expected + shift
-        level = [m - math.log(_latency_us(t, logs)) for m, t in zip(measured, tables, strict=True)]
+        level = measured - np.log(np.add.reduceat(_times_us(table, logs), begins))
         return least_squares(residuals, logs + np.median(level), loss="soft_l1", f_scale=_SOFT)
 
     # What bounds an operator, arithmetic or traffic, changes along the way: the best of several starts.
@@ -165,12 +166,18 @@ def _table(works: Iterable[Work]) -> "NDArray[Any]":
 
 
 def _latency_us(table: "NDArray[Any]", logs: "NDArray[Any]") -> float:
+    return float(_times_us(table, logs).sum()) or 1e-9
+
+
+def _times_us(table: "NDArray[Any]", logs: "NDArray[Any]") -> "NDArray[Any]":
+    """Returns float64 [n]: the time of each bin of operators, by the logarithms of the five coefficients."""
     import numpy as np
 
     values = np.exp(logs)
     kinds = table[:, 0].astype(int)
     arithmetic = np.where(kinds >= 0, table[:, 1] * values[np.maximum(kinds, 0)], 0.0)
-    return float(np.sum(np.maximum(arithmetic, table[:, 2] * values[3]) + table[:, 3] * values[4])) or 1e-9
+    times: NDArray[Any] = np.maximum(arithmetic, table[:, 2] * values[3]) + table[:, 3] * values[4]
+    return times
 
 
 def _mean(values: Iterable[float]) -> float:
