@@ -24,7 +24,7 @@ from devicekit.errors import (
 )
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan, pooled
-from devicekit.measuring import NO_WISHES, Measuring, sustained
+from devicekit.measuring import NO_WISHES, Measuring, suited_to, sustained
 from devicekit.rounds import measure_in_rounds, only
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def deploy(
         min_cosine=min_cosine,
         min_top1_agreement=min_top1_agreement,
     )
+    measuring = suited_to(measuring, target)
     budget_rules.check_before(budgets, data=data, eval_function=eval_function, measures=True)
     limits = _given({"timeout_s": timeout_s})
     chosen = choose(target, device)  # what is wrong with a device is said before the long work
@@ -260,6 +261,7 @@ def measure(
             remedy=f"convert it first: devicekit convert {model}",
         )
     target = None if profile is None else customized(profile)
+    measuring = suited_to(measuring, target)
     read_graph(model)  # refuses what is no .tflite before a device is taken
     chosen = choose(target, device)
     with connect(chosen.address, **_access(measuring)) as board:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
+ARRAY = "model_data"  # the name that TFLM's examples use
 CANDIDATES = "candidates"
 
 
@@ -134,6 +135,8 @@ def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -
                 inside = CANDIDATES / inside
                 (made / CANDIDATES).mkdir(exist_ok=True)
             shutil.move(candidate.path, made / inside)
+            if candidate.status == "chosen" and deployment.profile.device.kind == "microcontroller":
+                _write_array(made / inside, made)
         kept.append(_moved(candidate, None if inside is None else target / inside))
     deployment = replace(deployment, candidates=tuple(kept), folder=target)
     if any(candidate.path for candidate in kept):
@@ -142,6 +145,16 @@ def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -
     _write_json(made / MANIFEST, manifest(deployment, made))
     _write_json(made / REPORT, deployment.to_json())
     return deployment
+
+
+def _write_array(tflite: Path, folder: Path) -> None:
+    """Writes the model as an array for firmware beside it, its constants inside the flatbuffer."""
+    from devicekit.graph.inline import with_inline_buffers
+    from devicekit.runner.micro import c_array
+
+    source, header = c_array(with_inline_buffers(tflite.read_bytes()), ARRAY)
+    (folder / f"{ARRAY}.cc").write_text(source, encoding="ascii")
+    (folder / f"{ARRAY}.h").write_text(header, encoding="ascii")
 
 
 def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from devicekit.predict.latency import LatencyPrediction
     from devicekit.predict.memory import MemoryPrediction, Verdict
     from devicekit.profile.schema import Profile
+    from devicekit.runner.micro import MicroArena
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -31,15 +32,23 @@ class Prediction:
     latency: "LatencyPrediction | None"
     latency_reason: str | None
     notes: tuple[str, ...] = ()
+    micro: "MicroArena | None" = None
 
     @property
     def limit_bytes(self) -> int | None:
-        limit = self.profile.limits.memory_mib
-        return None if limit is None else int(limit * 2**20)
+        limits = self.profile.limits
+        if self.memory.delegate == "tflm":
+            return None if limits.arena_kib is None else limits.arena_kib * 1024
+        return int(limits.memory_mib * 2**20)
 
     @property
     def verdict(self) -> "Verdict | None":
-        """Returns whether must-have memory is within the profile's limit."""
+        """Returns whether must-have memory is within the profile's limit, and the file in a
+        microcontroller's."""
+        if self.micro and (
+            self.micro.failed or self.graph.size_bytes > self.profile.limits.model_mib * 2**20
+        ):
+            return "does not fit"
         return self.memory.verdict(self.limit_bytes)
 
     def to_json(self) -> dict[str, Any]:
@@ -55,6 +64,7 @@ class Prediction:
             "latency": None if self.latency is None else self.latency.to_json(),
             "latency_reason": self.latency_reason,
             "notes": list(self.notes),
+            "tflm": None if self.micro is None else self.micro.to_json(),
         }
 
 
@@ -85,8 +95,12 @@ def predict(
     graph = read_graph(source.float_path)
     count = threads or target.runtime.threads
     notes: list[str] = []
-    plan = plan_memory(graph, delegate_of(target), threads=count)
-    if plan.must_have_bytes is None and may_run:
+    micro = None
+    if target.device.kind == "microcontroller":
+        plan, micro = _micro(source.float_path, graph, may_run=may_run, notes=notes)
+    else:
+        plan = plan_memory(graph, delegate_of(target), threads=count)
+    if micro is None and target.device.kind != "microcontroller" and plan.must_have_bytes is None and may_run:
         plan = _run(source.float_path, graph, plan, threads=count, timeout_s=timeout_s, notes=notes)
     if target.runtime.delegate not in ("xnnpack", "none"):
         notes.append(f"memory is that of the CPU, not of the {target.runtime.delegate} delegate")
@@ -105,7 +119,26 @@ def predict(
         latency=None if isinstance(latency, str) else latency,
         latency_reason=reason,
         notes=tuple(notes),
+        micro=micro,
     )
+
+
+def _micro(
+    path: Path, graph: "Graph", *, may_run: bool, notes: list[str]
+) -> tuple["MemoryPrediction", "MicroArena | None"]:
+    """Returns the arena on a microcontroller, by the real interpreter where it is there and may run."""
+    from devicekit.errors import MeasurementError
+    from devicekit.predict.memory import micro_memory
+    from devicekit.runner.micro import micro_arena
+
+    if not may_run:
+        return micro_memory(graph, None, "TFLM's persistent part comes on top"), None
+    try:
+        arena = micro_arena(path)
+    except MeasurementError as error:
+        notes.append(f"{error.message}: {error.remedy}")
+        return micro_memory(graph, None, "TFLM's persistent part comes on top"), None
+    return micro_memory(graph, arena.needed_bytes, arena.failed), arena
 
 
 def _run(
@@ -124,6 +157,7 @@ def _run(
     from devicekit.predict.memory import measured_memory
     from devicekit.runner.measure import RunnableModel, measure_model
 
+    assert plan.delegate != "tflm"
     once = Plan(
         threads=threads,
         warmup_runs=0,

@@ -14,8 +14,9 @@ from devicekit.graph.buffers import ASK_EARLY, Buffer, Kernels, buffers
 from devicekit.graph.model import Graph, Subgraph, Tensor
 from devicekit.graph.placement import FOREVER, Life, Placement, extent, hash_order, in_order, place
 from devicekit.graph.proven import inexact_reason
+from devicekit.graph.tflm import lives_in_tflm, place_in_tflm
 
-_ALIGNMENT = {"builtin": 64, "xnnpack": 64, "tflm": 16}  # bytes
+_ALIGNMENT = 64  # bytes: kDefaultTensorAlignment
 _SCALAR_BYTES = 4  # kScalarTensorBytes: what is this small is not shared
 
 # How many of the first inputs an operator may write its output over; and those that only change the shape.
@@ -58,18 +59,28 @@ def plan_arena(graph: Graph, kernels: Kernels = "builtin", *, threads: int = 1) 
     arena that is reused; the persistent part comes on top.
     """
     if kernels == "tflm":
-        inexact: str | None = "TFLM's persistent part comes on top"
-    else:
-        inexact = inexact_reason(graph)
-    return plan_subgraph(graph.main, kernels, threads=threads, inexact=inexact)
+        return _micro_plan(graph.main)
+    return plan_subgraph(graph.main, threads=threads, inexact=inexact_reason(graph))
 
 
-def plan_subgraph(
-    subgraph: Subgraph, kernels: Kernels = "builtin", *, threads: int = 1, inexact: str | None = None
-) -> ArenaPlan:
+def _micro_plan(subgraph: Subgraph) -> ArenaPlan:
+    reason = "TFLM's persistent part comes on top"
+    lives = list(lives_in_tflm(subgraph))
+    alive = tuple(
+        _alive_bytes(
+            subgraph, (replace(life, first=max(life.first - 1, 0), last=life.last - 1) for life in lives)
+        )
+    )
+    if len(lives) > _MAX_PLACED:
+        return ArenaPlan(max(alive, default=0), 0, 0, False, reason, (), (), alive)
+    placements = place_in_tflm(lives)
+    return ArenaPlan(extent(placements), 0, 0, False, reason, tuple(placements), (), alive)
+
+
+def plan_subgraph(subgraph: Subgraph, *, threads: int = 1, inexact: str | None = None) -> ArenaPlan:
     """Returns the plan for a list of operators, which may hold nodes of a delegate; `inexact` is its reason.
     Returns the plan for a list of operators, which may hold nodes of a delegate; `inexact` is its reason."""
-    lives = _lives(subgraph, kernels, threads)
+    lives = _lives(subgraph, threads)
     alive = tuple(_alive_bytes(subgraph, (life for life in lives if life.where == "arena")))
     heap_bytes = sum(life.size_bytes for life in lives if life.where == "heap")
     if len(lives) > _MAX_PLACED:
@@ -77,10 +88,9 @@ def plan_subgraph(
         kept_bytes = sum(life.size_bytes for life in lives if life.where == "persistent")
         return ArenaPlan(max(alive, default=0), kept_bytes, heap_bytes, False, reason, (), (), alive)
     ordered = in_order(life for life in lives if life.where != "heap")
-    alignment = _ALIGNMENT[kernels]
-    placements = place((life for life in ordered if life.where == "arena"), alignment)
+    placements = place((life for life in ordered if life.where == "arena"), _ALIGNMENT)
     kept = [replace(life, last=FOREVER) for life in ordered if life.where == "persistent"]
-    persistent = place(kept, alignment)
+    persistent = place(kept, _ALIGNMENT)
     return ArenaPlan(
         extent(placements),
         extent(persistent),
@@ -93,15 +103,15 @@ def plan_subgraph(
     )
 
 
-def _lives(subgraph: Subgraph, kernels: Kernels, threads: int) -> list[Life]:
+def _lives(subgraph: Subgraph, threads: int) -> list[Life]:
     """Returns the lives of all tensors and buffers, in the order in which LiteRT lists them."""
     owner = _owners(subgraph)
     kept = widened(subgraph) | {tensor.index for tensor in subgraph.tensors if tensor.is_variable}
-    last = _last_uses(subgraph, owner, inputs_stay=kernels != "tflm")
+    last = _last_uses(subgraph, owner)
     begun: set[int] = set()
     lives: list[Life] = []
     variables = [tensor.index for tensor in subgraph.tensors if tensor.is_variable]
-    temporaries = _numbered_buffers(subgraph, threads) if kernels == "builtin" else {}
+    temporaries = _numbered_buffers(subgraph, threads)
     for number in range(max(len(subgraph.ops), 1)):
         starting = [*variables, *subgraph.inputs] if number == 0 else []
         starting += subgraph.ops[number].outputs if subgraph.ops else ()
@@ -137,14 +147,14 @@ def _where(
     return "shared" if root is not None and root not in kept else "arena"
 
 
-def _last_uses(subgraph: Subgraph, owner: Mapping[int, int], *, inputs_stay: bool) -> dict[int, int]:
+def _last_uses(subgraph: Subgraph, owner: Mapping[int, int]) -> dict[int, int]:
     """Returns the op behind which each tensor's memory is free; tensors that stay to the end are left out."""
     uses = [0] * len(subgraph.tensors)
     for op in subgraph.ops:
         for i in op.inputs:
             if i >= 0:
                 uses[owner.get(i, i)] += 1
-    stay = [*(subgraph.inputs if inputs_stay else ()), *subgraph.outputs]
+    stay = [*subgraph.inputs, *subgraph.outputs]
     for i in (*stay, *(tensor.index for tensor in subgraph.tensors if tensor.is_variable)):
         uses[i] += 1  # never freed
     last: dict[int, int] = {}

@@ -51,6 +51,8 @@ def predict_latency(
     delegate, count = runtime.delegate, threads or runtime.threads
     if delegate not in ("xnnpack", "none"):
         return f"what the {delegate} delegate takes can only be measured"
+    if profile.device.kind == "microcontroller":
+        return "a microcontroller's depends on its kernels (TFLM, CMSIS-NN, …): it can only be measured"
     if reason := unpredictable(graph):
         return reason
     precision = precision_of(graph)

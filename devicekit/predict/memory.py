@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
 
 Delegate = Literal["xnnpack", "builtin"]
+Kernels = Literal["xnnpack", "builtin", "tflm"]
 Verdict = Literal["fits", "tight", "does not fit"]
 KIB, MIB = 1024, 2**20
 
@@ -57,7 +58,7 @@ class MemoryPrediction:
     """
 
     evidence: Literal["predicted", "simulated"]
-    delegate: Delegate
+    delegate: Kernels
     file_bytes: int
     weights_bytes: int
     packed_bytes: int
@@ -66,7 +67,7 @@ class MemoryPrediction:
     arena_exact: bool
     scratch_bytes: int
     overhead_bytes: int
-    base_bytes: int
+    base_bytes: int | None
     planned_bytes: int
     must_have_bytes: int | None
     peak_rss_bytes: int | None
@@ -75,6 +76,8 @@ class MemoryPrediction:
 
     @property
     def error_bytes(self) -> int:
+        if self.delegate == "tflm":
+            return 0
         known = self.must_have_bytes or self.planned_bytes
         if self.evidence == "simulated":
             return max(int(known * _RUN_RELATIVE_ERROR), _RUN_ABSOLUTE_ERROR_BYTES)
@@ -85,6 +88,8 @@ class MemoryPrediction:
         """Returns what must-have memory is at least, planned or measured, by all that is known of errors."""
         if self.evidence == "simulated" and self.must_have_bytes is not None:
             return self.must_have_bytes - self.error_bytes
+        if self.delegate == "tflm":
+            return self.planned_bytes
         surely = int((1 - _RELATIVE_ERROR) * (self.planned_bytes - self.overhead_bytes))
         return max(surely, self.planned_bytes - max(self.error_bytes, _ABSOLUTE_ERROR_BYTES))
 
@@ -189,6 +194,36 @@ def measured_memory(
         must_have_bytes=must_have_bytes,
         peak_rss_bytes=peak_rss_bytes,
         base_bytes=base_bytes or plan.base_bytes,
+    )
+
+
+def micro_memory(graph: Graph, needed_bytes: int | None, reason: str | None) -> MemoryPrediction:
+    """Returns a microcontroller's memory: its arena, as TFLM needs it, or planned without the persistent
+    part.
+
+    `needed_bytes` is None where it was not run, or does not run: `reason` says why.
+    """
+    plan = plan_arena(graph, "tflm")
+    names = {op.index: op.label for op in graph.main.ops}
+    return MemoryPrediction(
+        evidence="predicted" if needed_bytes is None else "simulated",
+        delegate="tflm",
+        file_bytes=graph.size_bytes,
+        weights_bytes=weights_bytes(graph),
+        packed_bytes=0,
+        indirection_bytes=0,
+        arena_bytes=plan.arena_bytes if needed_bytes is None else needed_bytes,
+        arena_exact=needed_bytes is not None,
+        scratch_bytes=0,
+        overhead_bytes=0,
+        base_bytes=None,
+        planned_bytes=plan.arena_bytes,
+        must_have_bytes=needed_bytes,
+        peak_rss_bytes=None,
+        reason=reason,
+        timeline=tuple(
+            OpMemory(i, names[i], alive) for i, alive in enumerate(plan.alive_bytes) if i in names
+        ),
     )
 
 

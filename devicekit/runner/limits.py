@@ -38,7 +38,11 @@ def plan_for(
     is_host = facts is None or facts.kind == "host"
     named = () if is_host or profile is None else profile.runtime.cpus or ()
     cpus = _chosen(usable, named, min(wanted, cores))
-    memory_mib = profile.limits.memory_mib if profile else None
+    memory_bytes = None
+    if profile and profile.device.kind == "microcontroller":
+        memory_bytes = profile.limits.arena_kib * 1024 if profile.limits.arena_kib else None
+    elif profile and profile.limits.memory_mib is not None:
+        memory_bytes = int(profile.limits.memory_mib * 2**20)
     kernel: Literal["xnnpack", "builtin"] = "xnnpack"
     notes: tuple[str, ...] = ()
     if profile and profile.runtime.delegate == "none":
@@ -54,7 +58,7 @@ def plan_for(
         notes += (f"the profile pins to CPU {', '.join(map(str, missing))}, which a run there may not use",)
     return Plan(
         threads=wanted,
-        memory_bytes=None if memory_mib is None else int(memory_mib * 2**20),
+        memory_bytes=memory_bytes,
         cpus=cpus,
         kernel=kernel,
         timeout_s=timeout_s or Plan.timeout_s,

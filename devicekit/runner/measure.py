@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # What measures -> the class, made of a Measuring.
 RUNNERS = {
     "script": "devicekit.runner.script:ScriptRunner",
+    "micro": "devicekit.runner.micro:MicroRunner",
     "benchmark_model": "devicekit.runner.benchmark_model.runner:BenchmarkModelRunner",
 }
 

@@ -71,7 +71,7 @@ def test_the_arena_of_a_microcontroller_is_judged_alone_and_names_the_op_at_its_
     small = {"arena_kib": 0.5, "memory_mib": 0.0001}
     (finding,) = findings("cnn_int8", limits=small, device={"kind": "microcontroller"})
     assert finding.rule == "arena"
-    assert finding.detail == "needs at least 0.984 KiB of arena, limits.arena_kib is 0.5"
+    assert finding.detail == "needs at least 0.844 KiB of arena, limits.arena_kib is 0.5"
     assert finding.op == "CONV_2D (op 2)"
 
 

@@ -15,7 +15,7 @@ ALLOWED = tuple(sorted(os.sched_getaffinity(0)))
 def profile(*, threads: int = 4, cores: int | None = 8, memory_mib: float | None = 1.5, delegate: str) -> Any:
     return SimpleNamespace(
         runtime=SimpleNamespace(threads=threads, delegate=delegate),
-        device=SimpleNamespace(cores=cores),
+        device=SimpleNamespace(cores=cores, kind="android"),
         limits=SimpleNamespace(memory_mib=memory_mib),
     )
 

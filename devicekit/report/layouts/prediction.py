@@ -29,7 +29,10 @@ def lines(prediction: "Prediction") -> Iterator[Any]:
         ]
     )
     yield ""
-    yield columns(("  memory", "MiB", ""), list(_figures(memory)))
+    if memory.delegate == "tflm":
+        yield columns(("  memory", "KiB", ""), list(_micro_figures(prediction)))
+    else:
+        yield columns(("  memory", "MiB", ""), list(_figures(memory)))
     yield ""
     yield from _verdict(prediction)
     if memory.timeline:
@@ -77,16 +80,34 @@ def _figures(memory: "MemoryPrediction") -> Iterator[tuple[str, str, str]]:
     yield "  base", _mib(memory.base_bytes), "the runtime itself, which comes on top"
 
 
+def _micro_figures(prediction: "Prediction") -> Iterator[tuple[str, str, str]]:
+    memory, micro, limits = prediction.memory, prediction.micro, prediction.profile.limits
+    yield "  flash", _kib(memory.file_bytes), f"the .tflite; limits.model_mib is {limits.model_mib:g}"
+    yield "  weights", _kib(memory.weights_bytes), "constants in the file, read in place"
+    yield "  plan", _kib(memory.planned_bytes), "activations in turn, as TFLM's planner places them"
+    if micro is None or micro.needed_bytes is None:
+        yield "▸ arena", f"≥ {_kib(memory.planned_bytes)}", escape(f"a lower bound: {memory.reason}")
+        return
+    yield "  reused", _kib(micro.reused_bytes), "the same, and kernels' scratch, as TFLM allocated them"
+    yield "  persistent", _kib(micro.persistent_bytes), "tables, variables, kernels' data"
+    yield "▸ arena", _kib(micro.needed_bytes), f"simulated by bisection, tflite-micro {micro.version}"
+
+
 def _verdict(prediction: "Prediction") -> Iterator[Any]:
-    memory, limit = prediction.memory, prediction.profile.limits.memory_mib
-    verdict = prediction.verdict
-    if limit is None:
-        words = "no limit in the profile"
+    memory, limits, verdict = prediction.memory, prediction.profile.limits, prediction.verdict
+    is_micro = memory.delegate == "tflm"
+    key, limit = ("arena_kib", limits.arena_kib) if is_micro else ("memory_mib", limits.memory_mib)
+    if prediction.micro and prediction.micro.missing_ops:
+        words = f"[red]does not fit[/]: TFLM has no {', '.join(prediction.micro.missing_ops)}"
+    elif prediction.micro and prediction.micro.failed:
+        words = f"[red]does not fit[/]: it does not run in TFLM: {escape(prediction.micro.failed)}"
+    elif limit is None:
+        words = f"no limits.{key} in the profile"
     elif verdict is None:
-        words = f"not known: the lower bound is within limits.memory_mib, {limit:g}"
+        words = f"not known: the lower bound is within limits.{key}, {limit:g}"
     else:
         colour = _COLOURS[verdict]
-        words = f"[{colour}]{verdict}[/]: limits.memory_mib is {limit:g}"
+        words = f"[{colour}]{verdict}[/]: limits.{key} is {limit:g}"
         if verdict == "tight":
             words += ", within the prediction's error"
     rows = [("verdict", words)]
@@ -110,7 +131,7 @@ def _timeline(prediction: "Prediction") -> Iterator[Any]:
         level = max(one.alive_bytes for one in part) / most
         bars.append(_BARS[max(round(level * (len(_BARS) - 1)), 1)])
     yield labelled(
-        [("by operator", f"{''.join(bars)}  0 … {fmt.plural(len(timeline), 'op')}, {_mib(most)} MiB")]
+        [("by operator", f"{''.join(bars)}  0 … {fmt.plural(len(timeline), 'op')}, {fmt.size(most)}")]
     )
 
 
@@ -118,7 +139,7 @@ def _latency(prediction: "Prediction") -> Iterator[Any]:
     latency = prediction.latency
     if latency is None:
         yield labelled([("latency", escape(f"not predicted: {prediction.latency_reason}"))])
-        if "calibration" in (prediction.latency_reason or ""):
+        if "has no calibration" in (prediction.latency_reason or ""):
             name = prediction.profile.name
             yield f"  → devicekit profile calibrate {escape(name)} --device auto, with one attached"
         return
@@ -144,6 +165,10 @@ def latency_words(latency: "LatencyPrediction") -> str:
 
 def _mib(size_bytes: int | None) -> str:
     return fmt.mib(size_bytes).removesuffix(" MiB")
+
+
+def _kib(size_bytes: int | None) -> str:
+    return fmt.UNKNOWN if size_bytes is None else f"{size_bytes / 1024:.1f}"
 
 
 def _ms(value: float) -> str:

@@ -1,0 +1,160 @@
+"""The child process that runs TensorFlow Lite Micro: arena by bisection, ops that it lacks, latency here.
+
+Requests: {"model": path, "arena_bytes": most, "runs": n}. Every attempt is a fork of its own, for the
+interpreter ends the process where it meets something that it does not expect.
+"""
+
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from devicekit.child import serve
+from devicekit.graph.inline import with_inline_buffers
+
+_ALLOCATION = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+_MISSING_OP = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
+_ALIGNMENT = 16
+_TIMEOUT_S = 60
+
+
+def handle(request: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields {"arena": {…}} of a model that runs within the bytes given, or {"failed": words, "missing_ops":
+    […]}."""
+    content = with_inline_buffers(Path(request["model"]).read_bytes())
+    most = request["arena_bytes"]
+    runs = request["runs"]
+    first = _attempt(content, most, runs=runs)
+    if "failed" not in first:
+        yield {**first, "needed_bytes": _least(content, first["total"], most, runs=min(runs, 1))}
+        return
+    loaded = _attempt(content, most, runs=0)
+    if "failed" in loaded:
+        yield {**loaded, "missing_ops": _missing_ops(content)}
+        return
+    needed = _least(content, loaded["total"], most, runs=0)
+    yield {**loaded, "needed_bytes": needed, "failed": f"{first['failed']} in its first inference"}
+
+
+def _least(content: bytes, total: int, most: int, *, runs: int) -> int:
+    """Returns the smallest arena, a multiple of 16, in which the model loads and runs `runs` times."""
+    low, high = 0, most
+    guess = total + 1024  # what recording counts, and a little
+    while high - low > _ALIGNMENT:
+        middle = guess if low < guess < high else (low + high) // 2
+        middle = -(-middle // _ALIGNMENT) * _ALIGNMENT
+        if not low < middle < high:
+            break
+        guess = -1
+        if "failed" in _attempt(content, middle, runs=runs):
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _missing_ops(content: bytes) -> list[str]:
+    """Returns the built-in operators of the model that TFLM has no kernel for."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    codes = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)).operatorCodes or []
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()}
+    missing = []
+    for code in dict.fromkeys(max(c.builtinCode, c.deprecatedBuiltinCode) for c in codes):
+        log = _attempt(_alone(code), 1 << 16, runs=0).get("log", "")
+        if _MISSING_OP.search(log):
+            missing.append(names.get(code, str(code)))
+    return missing
+
+
+def _alone(code: int) -> bytes:
+    """Returns a .tflite of one operator on one tensor, to see whether there is a kernel for it."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model, graph, tensor = schema.ModelT(), schema.SubGraphT(), schema.TensorT()
+    op, entry = schema.OperatorT(), schema.OperatorCodeT()
+    tensor.shape, tensor.type, tensor.buffer, tensor.name = [1, 4], schema.TensorType.FLOAT32, 0, "x"
+    entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), 1
+    op.opcodeIndex, op.inputs, op.outputs = 0, [0], [1]
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = [tensor, tensor], [op], [0], [1]
+    model.version, model.buffers, model.operatorCodes, model.subgraphs = (
+        3,
+        [schema.BufferT()],
+        [entry],
+        [graph],
+    )
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _attempt(content: bytes, arena_bytes: int, *, runs: int) -> dict[str, Any]:
+    """Returns total, head, tail bytes and "ns" of `runs` inferences; "failed" and "log" where it does not
+    run."""
+    import json
+
+    with tempfile.TemporaryFile("w+b") as log, tempfile.TemporaryFile("w+") as answer:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(_TIMEOUT_S)
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            code = 1
+            try:
+                json.dump(_run(content, arena_bytes, runs), answer)
+                answer.flush()
+                code = 0
+            except Exception as error:
+                os.write(2, f"\n{error}".encode())
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        log.seek(0)
+        text = log.read().decode("utf-8", "replace")
+        if status == 0:
+            answer.seek(0)
+            found: dict[str, Any] = json.load(answer)
+            return {**found, **{name: int(size) for name, size in _ALLOCATION.findall(text)}}
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        return {"failed": f"TFLM crashed ({name})", "log": text}
+    return {"failed": _first_line(text), "log": text}
+
+
+def _first_line(text: str) -> str:
+    """Returns what TFLM complained of first."""
+    lines = [line.strip() for line in text.splitlines()]
+    return next((line for line in lines if line and not line.startswith("[Recording")), "TFLM failed")[:200]
+
+
+def _run(content: bytes, arena_bytes: int, runs: int) -> dict[str, Any]:
+    import numpy as np
+    from tflite_micro.python.tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
+    interpreter.print_allocations()
+    samples = []
+    if runs:
+        for index in range(_inputs(content)):
+            detail = interpreter.get_input_details(index)
+            interpreter.set_input(np.zeros(detail["shape"], dtype=detail["dtype"]), index)
+    for _ in range(runs):
+        start = time.perf_counter_ns()
+        interpreter.invoke()
+        samples.append(time.perf_counter_ns() - start)
+    return {"ns": samples}
+
+
+def _inputs(content: bytes) -> int:
+    from ai_edge_litert import schema_py_generated as schema
+
+    count: int = schema.Model.GetRootAs(content, 0).Subgraphs(0).InputsLength()
+    return count
+
+
+if __name__ == "__main__":
+    serve(handle)
