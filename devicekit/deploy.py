@@ -82,7 +82,7 @@ def deploy(
     from devicekit.device.connect import connect, refuse_unreachable
     from devicekit.device.discover import choose, refuse_others
     from devicekit.graph.read import read_graph
-    from devicekit.runner.limits import plan_for
+    from devicekit.runner.limits import hard, plan_for
 
     model = Path(model)
     target = customized(
@@ -126,7 +126,10 @@ def deploy(
             plan = measuring.applied_to(plan_for(target, facts, threads=threads, timeout_s=timeout_s))
             memory_bytes = budgets.max_memory_bytes or plan.memory_bytes
             plan = replace(plan, memory_bytes=memory_bytes, notes=(*plan.notes, *notes))
-            candidates, lost = _measure_fitting(board, target, candidates, plan, measuring, budgets)
+            with hard(board, plan, measuring) as (place_to_run, under):
+                candidates, lost = _measure_fitting(
+                    place_to_run, target, candidates, under, measuring, budgets
+                )
             if not lost:
                 candidates = fit.choose(candidates, target.recipes.prefer)
                 sustained_run, lost = _sustain_chosen(board, candidates, plan, measuring)
@@ -248,7 +251,7 @@ def measure(
     from devicekit.device.discover import choose, refuse_others
     from devicekit.digest import sha256_file
     from devicekit.graph.read import read_graph
-    from devicekit.runner.limits import plan_for
+    from devicekit.runner.limits import hard, plan_for
     from devicekit.runner.measure import RunnableModel
     from devicekit.runner.reference import reference
 
@@ -273,7 +276,8 @@ def measure(
             plan = sustained(plan, measuring.sustain_s)
         with reference(model, facts) as golden:
             runnable = RunnableModel(model, sha256_file(model), golden=golden)
-            rounds = measure_in_rounds(board, {model.name: runnable}, plan, count=1, how=measuring)
+            with hard(board, plan, measuring) as (place, under):
+                rounds = measure_in_rounds(place, {model.name: runnable}, under, count=1, how=measuring)
     return only(rounds)
 
 

@@ -21,7 +21,8 @@ class Measuring:
     device, `wheels` a folder with the wheels that its runtime is taken from; None: the cache, or a download.
     `require_delegate` refuses a delegate that leaves a part of the graph to the built-in kernels. `governor`
     is set for the run and put back. `sustain_s` runs for so long, with a trace over time; `rate_hz` leaves
-    gaps. The rest is the Gate that a device must pass first.
+    gaps. `hard_limits` has the kernel kill what needs more memory than the budget, on this host as root. The
+    rest is the Gate that a device must pass first.
     """
 
     strict: bool = False
@@ -34,6 +35,7 @@ class Measuring:
     governor: str | None = None
     sustain_s: float | None = None
     rate_hz: float | None = None
+    hard_limits: bool = False
     start_below_c: float = Gate.start_below_c
     min_battery_percent: int = Gate.min_battery_percent
     wait_s: float = Gate.wait_s

@@ -1,6 +1,6 @@
 """Predicts what a model needs and takes on a profile's device, with no device: memory, latency."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -14,6 +14,26 @@ if TYPE_CHECKING:
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a run on this host under the profile's limits said of the prediction. `enforced` are the limits.
+    What a run on this host under the profile's limits said of the prediction. `enforced` are the limits."""
+
+    runs: bool
+    agrees: bool | None
+    needed_bytes: int | None
+    enforced: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "evidence": "simulated",
+            "runs": self.runs,
+            "agrees": self.agrees,
+            "needed_bytes": self.needed_bytes,
+            "enforced": list(self.enforced),
+        }
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,7 @@ class Prediction:
     latency_reason: str | None
     notes: tuple[str, ...] = ()
     micro: "MicroArena | None" = None
+    confirmation: Confirmation | None = None
 
     @property
     def limit_bytes(self) -> int | None:
@@ -64,6 +85,7 @@ class Prediction:
             "latency": None if self.latency is None else self.latency.to_json(),
             "latency_reason": self.latency_reason,
             "notes": list(self.notes),
+            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
             "tflm": None if self.micro is None else self.micro.to_json(),
         }
 
@@ -74,13 +96,17 @@ def predict(
     *,
     threads: int | None = None,
     may_run: bool = True,
+    confirm: bool = False,
+    hard_limits: bool = False,
     timeout_s: float = 1800,
     **loading: Unpack["Loading"],
 ) -> Prediction:
     """Returns memory and latency of `model` on the device of `profile`; a Keras model as its float .tflite.
 
     Where memory cannot be planned, the model runs once in a clean process on this host, unless `may_run` is
-    False: its figures then stay None. Raises ProfileError, LoadError, ConvertError and UntrustedModel.
+    False: its figures then stay None. `confirm` runs it under the profile's limits too, `hard_limits` by a
+    control group (as root) and not by RLIMIT_DATA. Raises ProfileError, LoadError, ConvertError and
+    UntrustedModel.
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.macs import macs, parameters
@@ -107,7 +133,7 @@ def predict(
     sibling = load_profile(target.sibling) if target.sibling else None
     latency = predict_latency(graph, target, sibling=sibling, threads=threads)
     reason = latency if isinstance(latency, str) else None
-    return Prediction(
+    found = Prediction(
         model=str(model),
         profile=target,
         graph=graph,
@@ -121,6 +147,31 @@ def predict(
         notes=tuple(notes),
         micro=micro,
     )
+    if not (confirm or hard_limits) or micro is not None:
+        return found
+    return replace(
+        found, confirmation=_confirm(source.float_path, found, hard_limits=hard_limits, timeout_s=timeout_s)
+    )
+
+
+def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: float) -> Confirmation:
+    """Returns whether the model runs here under the profile's limits, and whether that was predicted."""
+    from devicekit.deploy import measure
+    from devicekit.errors import OutOfMemory
+    from devicekit.measuring import Measuring
+
+    how = Measuring(hard_limits=hard_limits)
+    limit = f"memory {found.profile.limits.memory_mib:g} MiB"
+    try:
+        asked = found.threads if found.threads != found.profile.runtime.threads else None
+        run = measure(path, profile=found.profile, measuring=how, threads=asked, timeout_s=timeout_s)
+    except OutOfMemory as error:
+        by = "cgroup" if hard_limits else "RLIMIT_DATA"
+        agrees = None if found.verdict in (None, "tight") else found.verdict == "does not fit"
+        return Confirmation(False, agrees, error.needed_bytes, (f"{limit} ({by})",))
+    agrees = None if found.verdict in (None, "tight") else found.verdict == "fits"
+    enforced = (*run.limits, *(note for note in run.notes if note.startswith("enforced: ")))
+    return Confirmation(True, agrees, run.memory.must_have_bytes, enforced)
 
 
 def _micro(

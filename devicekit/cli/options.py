@@ -162,6 +162,12 @@ _HOW: tuple[Callable[[Any], Any], ...] = (
         "--accept-new-host-key", is_flag=True, default=None, help="Trust an SSH host that is not known yet."
     ),
     click.option(
+        "--hard-limits",
+        is_flag=True,
+        default=None,
+        help="On this host as root: limit memory by a cgroup, which kills.",
+    ),
+    click.option(
         "--keep", is_flag=True, default=None, help="Leave our files on the device for the next run."
     ),
     click.option(

@@ -20,6 +20,10 @@ DOES_NOT_FIT = 3
     default=None,
     help="Never run the model here: only a lower bound where memory cannot be planned.",
 )
+@click.option(
+    "--confirm", is_flag=True, default=None, help="Run it here under the profile's limits (RLIMIT_DATA), too."
+)
+@click.option("--hard-limits", is_flag=True, default=None, help="The same by a cgroup, which kills; as root.")
 @loading
 @common
 def predict(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:

@@ -2,15 +2,17 @@
 
 import re
 
+from devicekit.device.cgroup import KILLED, RUNTIME_BYTES
 from devicekit.device.local import LocalDevice
 from devicekit.device.seam import Device
-from devicekit.errors import DeviceError, DeviceOutOfMemory, MeasurementError
+from devicekit.errors import DeviceError, DeviceOutOfMemory, MeasurementError, OutOfMemory
 from devicekit.measurement import Plan
 from devicekit.runner.measure import Prepared, measure_model
 
 SHORT_S = 30.0
 # The kernel's last words, as root may read them: "Killed process 71 (python3) ... anon-rss:93120kB, ...".
 _KILLED = re.compile(r"Killed process \d+ \(([^)]*)\).* anon-rss:(\d{1,15})kB")
+_LIMIT = re.compile(rf"^{KILLED} (\d{{1,15}}) bytes$", re.MULTILINE)
 _LOG = "dmesg 2>/dev/null | grep 'Killed process' | tail -n 1"
 # Enough to know what a model takes: loading, and one inference.
 _ONCE = Plan(warmup_runs=0, warmup_s=0.0, min_runs=1, min_s=0.0)
@@ -22,6 +24,13 @@ def in_words(device: Device, prepared: Prepared, *, during: str, stderr: str) ->
     That is the kernel's log, or that the model takes more on this host than the device had left.
     """
     name, address = prepared.model.path.name, prepared.facts.address
+    if limit := _LIMIT.search(stderr):
+        return OutOfMemory(
+            name,
+            limit_bytes=int(limit[1]) - RUNTIME_BYTES,
+            where=during,
+            needed_bytes=needed_bytes(prepared),
+        )
     available, needed = available_bytes(stderr), needed_bytes(prepared)
     held = None if prepared.facts.kind == "host" else _held_bytes(device)
     if held is not None or (available is not None and needed is not None and needed > available):

@@ -2,14 +2,17 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.errors import UsageError
 from devicekit.measurement import Plan
 
 if TYPE_CHECKING:
-    from devicekit.device.seam import DeviceFacts
+    from devicekit.device.seam import Device, DeviceFacts
+    from devicekit.measuring import Measuring
     from devicekit.profile.schema import Profile
 
 
@@ -94,3 +97,24 @@ def _chosen(usable: Sequence[int], named: Sequence[int], count: int) -> tuple[in
 def _own_cpus() -> tuple[int, ...]:
     """Returns the CPUs that this process may use; () where the system does not tell."""
     return tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else ()
+
+
+@contextmanager
+def hard(board: "Device", plan: Plan, how: "Measuring") -> Iterator[tuple["Device", Plan]]:
+    """Yields the device and the plan with the memory budget left to a control group, where that is asked for.
+
+    Raises UsageError where there is none, or for another device than this host.
+    """
+    if not how.hard_limits:
+        yield board, plan
+        return
+    from devicekit.device.cgroup import RUNTIME_BYTES, CgroupDevice
+
+    if board.describe().kind != "host":
+        raise UsageError("--hard-limits is for this host", remedy="leave it out, or use --device host")
+    if plan.memory_bytes is None:
+        raise UsageError(
+            "--hard-limits: there is no memory limit", remedy="give a --profile with limits.memory_mib"
+        )
+    limited = CgroupDevice(board, plan.memory_bytes + RUNTIME_BYTES)
+    yield limited, replace(plan, memory_bytes=None, notes=(*plan.notes, f"enforced: {limited.words}"))

@@ -10,7 +10,7 @@ from devicekit.report.text import columns, escape, labelled
 if TYPE_CHECKING:
     from devicekit.predict.latency import LatencyPrediction
     from devicekit.predict.memory import MemoryPrediction
-    from devicekit.prediction import Prediction
+    from devicekit.prediction import Confirmation, Prediction
 
 _CHART_WIDTH = 60
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -111,6 +111,8 @@ def _verdict(prediction: "Prediction") -> Iterator[Any]:
         if verdict == "tight":
             words += ", within the prediction's error"
     rows = [("verdict", words)]
+    if prediction.confirmation:
+        rows.append(("confirmation", escape(_confirmed(prediction.confirmation))))
     if peak := peak_in_words(memory, prediction.graph):
         rows.append(("peak", escape(peak)))
     yield labelled(rows)
@@ -118,6 +120,14 @@ def _verdict(prediction: "Prediction") -> Iterator[Any]:
         yield f"  → {escape(advice)}"
     elif advice := lower(memory, prediction.graph):
         yield labelled([("to lower it", escape(advice))])
+
+
+def _confirmed(confirmation: "Confirmation") -> str:
+    """Returns "agrees: it runs here under memory 25 MiB (RLIMIT_DATA), 2 threads; must-have 21.6 MiB"."""
+    verdict = {True: "agrees", False: "refutes it", None: "decides"}[confirmation.agrees]
+    runs = "it runs here" if confirmation.runs else "it ran out of memory here"
+    needed = "" if confirmation.needed_bytes is None else f"; it needs {fmt.mib(confirmation.needed_bytes)}"
+    return f"{verdict}: {runs} under {', '.join(confirmation.enforced)}{needed}"
 
 
 def _timeline(prediction: "Prediction") -> Iterator[Any]:
