@@ -108,7 +108,6 @@ def predict(
     control group (as root) and not by RLIMIT_DATA. Raises ProfileError, LoadError, ConvertError and
     UntrustedModel.
     """
-    from devicekit.convert.source import convert_source
     from devicekit.graph.macs import macs, parameters
     from devicekit.graph.read import read_graph
     from devicekit.predict.latency import predict_latency
@@ -117,17 +116,17 @@ def predict(
     from devicekit.profile.lookup import load_profile
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
-    source = convert_source(Path(model), timeout_s=timeout_s, **loading)
-    graph = read_graph(source.float_path)
+    path = _tflite(Path(model), timeout_s=timeout_s, **loading)
+    graph = read_graph(path)
     count = threads or target.runtime.threads
     notes: list[str] = []
     micro = None
     if target.device.kind == "microcontroller":
-        plan, micro = _micro(source.float_path, graph, may_run=may_run, notes=notes)
+        plan, micro = _micro(path, graph, may_run=may_run, notes=notes)
     else:
         plan = plan_memory(graph, delegate_of(target), threads=count)
     if micro is None and target.device.kind != "microcontroller" and plan.must_have_bytes is None and may_run:
-        plan = _run(source.float_path, graph, plan, threads=count, timeout_s=timeout_s, notes=notes)
+        plan = _run(path, graph, plan, threads=count, timeout_s=timeout_s, notes=notes)
     if target.runtime.delegate not in ("xnnpack", "none"):
         notes.append(f"memory is that of the CPU, not of the {target.runtime.delegate} delegate")
     sibling = load_profile(target.sibling) if target.sibling else None
@@ -149,9 +148,16 @@ def predict(
     )
     if not (confirm or hard_limits) or micro is not None:
         return found
-    return replace(
-        found, confirmation=_confirm(source.float_path, found, hard_limits=hard_limits, timeout_s=timeout_s)
-    )
+    return replace(found, confirmation=_confirm(path, found, hard_limits=hard_limits, timeout_s=timeout_s))
+
+
+def _tflite(model: Path, *, timeout_s: float, **loading: Unpack["Loading"]) -> Path:
+    """Returns the .tflite itself, or the float one that a Keras model converts to."""
+    if model.suffix == ".tflite" and not loading:
+        return model  # without the converter's modules: they take a tenth of a second
+    from devicekit.convert.source import convert_source
+
+    return convert_source(model, timeout_s=timeout_s, **loading).float_path
 
 
 def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: float) -> Confirmation:

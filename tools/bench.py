@@ -166,6 +166,14 @@ def devices() -> Any:
     return bench_devices
 
 
+def prediction() -> Any:
+    """Returns the benchmark of what is predicted."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import bench_prediction
+
+    return bench_prediction
+
+
 BENCHES = {
     "help": bench_help,
     "profiles": bench_profiles,
@@ -175,6 +183,7 @@ BENCHES = {
     "push": lambda: devices().push(say),
     "deploy": lambda: devices().first_inference(say),
     "memory": lambda: devices().memory(say),
+    "prediction": lambda: prediction().memory(say),
 }
 
 

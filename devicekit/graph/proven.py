@@ -77,7 +77,7 @@ def unplanned_reason(graph: Graph) -> str | None:
     does."""
     subgraph = graph.main
     for tensor in subgraph.tensors:
-        if tensor.is_dynamic:
+        if -1 in tensor.shape_signature[1:]:  # an open batch is planned as 1, which the file stores
             return f'tensor "{tensor.name}" has an open dimension'
         if tensor.size_bytes is None:
             return f'tensor "{tensor.name}" is a {tensor.dtype}'
@@ -97,7 +97,7 @@ def inexact_reason(graph: Graph) -> str | None:
     """Returns why the plan may differ from the interpreter's; None where such graphs were proven equal."""
     subgraph = graph.main
     for tensor in subgraph.tensors:
-        if tensor.is_dynamic:
+        if -1 in tensor.shape_signature[1:]:  # an open batch is planned as 1, which the file stores
             return f'tensor "{tensor.name}" has an open dimension'
         if tensor.size_bytes is None:
             return f'tensor "{tensor.name}" is a {tensor.dtype}'

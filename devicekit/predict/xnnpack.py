@@ -7,7 +7,7 @@ which moves the sum by less than 1 % from 16 channels on.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devicekit.graph.buffers import is_hybrid, is_pointwise, shape_of
 from devicekit.graph.model import Op, Subgraph
@@ -53,12 +53,15 @@ def allocated(partition: Partition, subgraph: Subgraph) -> Allocated:
     """Returns what XNNPACK keeps for `partition`, with 1 for open dimensions."""
     lives = _lives(partition, subgraph)
     placed = place(sorted(lives, key=lambda life: -life.size_bytes), alignment=_EXTRA_BYTES)
-    steps = range(len(partition.ops))
+    alive = [
+        sum(life.size_bytes for life in lives if life.first <= time <= life.last)
+        for time in range(2 * len(partition.ops))
+    ]
     return Allocated(
         sum(_packed_bytes(op, subgraph) for op in partition.ops),
         sum(_indirection_bytes(op, subgraph) for op in partition.ops),
         extent(placed),
-        tuple(sum(life.size_bytes for life in lives if life.first <= n <= life.last) for n in steps),
+        tuple(max(alive[2 * n : 2 * n + 2]) for n in range(len(partition.ops))),
     )
 
 
@@ -86,7 +89,8 @@ _FLOAT = _Packing(channels=16, depth=1, element_bytes=4, extra_bytes=4)
 _INT8 = _Packing(channels=16, depth=8, element_bytes=1, extra_bytes=8)
 _HYBRID_PRODUCT = _Packing(channels=32, depth=8, element_bytes=1, extra_bytes=12)
 _HYBRID_CONVOLUTION = _Packing(channels=16, depth=8, element_bytes=1, extra_bytes=12)
-_REQUANTIZATION_BYTES = 16  # per output channel: scales and multipliers, here and in LiteRT
+# Per output channel: scales and multipliers, of convolutions in LiteRT and in XNNPACK.
+_REQUANTIZATION_BYTES, _DENSE_REQUANTIZATION_BYTES = 16, 8
 
 
 def _packed_bytes(op: Op, subgraph: Subgraph) -> int:
@@ -100,7 +104,8 @@ def _packed_bytes(op: Op, subgraph: Subgraph) -> int:
     if is_hybrid(output, weights):  # the activations of TRANSPOSE_CONV come third: the output has their dtype
         packing = _HYBRID_CONVOLUTION if taps > 1 else _HYBRID_PRODUCT
     elif weights.dtype == "int8":
-        packing, scales = _INT8, _REQUANTIZATION_BYTES * output.shape[-1]
+        each = _DENSE_REQUANTIZATION_BYTES if op.name == "FULLY_CONNECTED" else _REQUANTIZATION_BYTES
+        packing, scales = _INT8, each * (output.shape[-1] if output.shape else 1)
     if op.name == "DEPTHWISE_CONV_2D":
         channels = weights.shape[3]
         if taps > _MOST_DEPTHWISE_TAPS:
@@ -128,9 +133,13 @@ def _indirection_bytes(op: Op, subgraph: Subgraph) -> int:
 
 
 def _lives(partition: Partition, subgraph: Subgraph) -> list[Life]:
-    """Returns the lives of the tensors that never leave the partition, numbered by its operators."""
+    """Returns the lives of the tensors that never leave the partition. Operator n takes the times 2n and 2n +
+    1.
+
+    Float activations of 8-bit weights are converted first: the operator itself reads the 8-bit copy, which
+    operators behind it share.
+    """
     outside = {*partition.inputs, *partition.outputs}
-    last = {i: number for number, op in enumerate(partition.ops) for i in (*op.inputs, *op.outputs) if i >= 0}
     uses: dict[int, int] = {}
     maker: dict[int, int] = {}
     for number, op in enumerate(partition.ops):
@@ -139,25 +148,48 @@ def _lives(partition: Partition, subgraph: Subgraph) -> list[Life]:
             uses[i] = uses.get(i, 0) + 1
     absent = dict(_never_made(partition, subgraph, maker, uses, outside))
     owner: dict[int, int] = {}
-    span: dict[int, tuple[int, int]] = {}
+    begin: dict[int, int] = {}
+    end: dict[int, int] = {}
+    copies: dict[int, tuple[int, int]] = {}  # of an activation in 8 bits: from when to when
     for number, op in enumerate(partition.ops):
         source = _overwritten(op, subgraph, uses, outside | absent.keys(), maker)
         if source is not None and op.outputs[0] not in outside:
             owner[op.outputs[0]] = owner.get(source, source)
+        converted = _converted(op, subgraph)
         for i in op.outputs:
-            if i not in outside and i not in absent:
-                root = owner.get(i, i)
-                begin, end = span.get(root, (number, number))
-                span[root] = (begin, max(end, last[i]))
-    for i, source in absent.items():  # what is padded on the fly is read at the convolution
-        root = owner.get(source, source)
-        if root in span:
-            span[root] = (span[root][0], max(span[root][1], last[i]))
-    return [
-        Life(i, _up(size + _EXTRA_BYTES, _EXTRA_BYTES), begin, end)
-        for i, (begin, end) in span.items()
-        if (size := subgraph.tensors[i].size_bytes)
+            root = owner.get(i, i)
+            begin.setdefault(root, 2 * number + (converted is not None))
+            end[root] = 2 * number + 1
+        for i in op.inputs:
+            if i == converted:
+                is_first = i not in copies
+                copies[i] = (copies.get(i, (2 * number, 0))[0], 2 * number + 1)
+                if not is_first:
+                    continue
+            while i in absent:  # what is padded on the fly is read at the convolution
+                i = absent[i]
+            end[owner.get(i, i)] = 2 * number + (i != converted)
+    lives = [
+        Life(i, subgraph.tensors[i].size_bytes or 0, begin[i], end[i])
+        for i in begin
+        if i not in outside and i not in absent
     ]
+    lives += [Life(-1 - i, subgraph.tensors[i].element_count, *span) for i, span in copies.items()]
+    return [
+        replace(life, size_bytes=_up(life.size_bytes + _EXTRA_BYTES, _EXTRA_BYTES))
+        for life in lives
+        if life.size_bytes
+    ]
+
+
+def _converted(op: Op, subgraph: Subgraph) -> int | None:
+    """Returns the float activation that is converted to 8 bits for an operator with 8-bit weights."""
+    if op.name not in ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV") or len(op.inputs) < 2:
+        return None
+    source = op.inputs[2 if op.name == "TRANSPOSE_CONV" and len(op.inputs) > 2 else 0]
+    if min(source, op.inputs[1]) < 0:
+        return None
+    return source if is_hybrid(subgraph.tensors[source], subgraph.tensors[op.inputs[1]]) else None
 
 
 def _never_made(

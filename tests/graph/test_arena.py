@@ -18,7 +18,7 @@ STATIC = [
     DATA / "embedding.tflite",
     DATA / "lstm.tflite",
 ]
-STATIC += [TESTS / "data" / "digits.float32.tflite"]
+STATIC += [DATA / "cnn_dynamic_batch.tflite", TESTS / "data" / "digits.float32.tflite"]
 
 
 @pytest.mark.parametrize("path", STATIC, ids=lambda path: path.stem)
@@ -38,7 +38,6 @@ def test_with_more_threads_the_weights_of_a_float_convolution_lie_in_the_persist
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("cnn_dynamic_batch", "has an open dimension"),
         ("flex", "FlexMatrixInverse may take memory that is not known here"),
         ("custom", "MatrixInverse may take memory that is not known here"),
     ],
