@@ -163,7 +163,8 @@ def arenas(say: Say, files: Sequence[Path]) -> None:
 
     exact = [path for path in files if plan_arena(read_graph(path)).exact]
     wrong = [path.name for path in exact if misplaced(path)]
-    text = f"{len(exact)} of {len(files)} files planned as exact (goal 98 %), {len(wrong)} of these wrong {wrong}"
+    text = f"{len(exact)} of {len(files)} files planned as exact (goal 98 %), "
+    text += f"wrong: {', '.join(wrong) or 'none'}"
     say("arena", text, met=len(exact) >= 0.98 * len(files) and not wrong)
 
 
@@ -261,7 +262,8 @@ def predict_time(say: Say) -> None:
         code = (
             "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'; import keras, tensorflow as tf;"
             "m = keras.applications.MobileNetV2(weights=None);"
-            f"open({scratch!r} + '/m.tflite', 'wb').write(tf.lite.TFLiteConverter.from_keras_model(m).convert())"
+            "c = tf.lite.TFLiteConverter.from_keras_model(m).convert();"
+            f"open({scratch!r} + '/m.tflite', 'wb').write(c)"
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
         argv = [
