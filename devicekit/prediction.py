@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from devicekit.graph.model import Graph
     from devicekit.predict.latency import LatencyPrediction
     from devicekit.predict.memory import MemoryPrediction, Verdict
+    from devicekit.predict.work import Work
     from devicekit.profile.schema import Profile
     from devicekit.runner.micro import MicroArena
 
@@ -63,12 +64,29 @@ class Prediction:
         return int(limits.memory_mib * 2**20)
 
     @property
+    def work(self) -> "tuple[Work, ...]":
+        """Returns what one inference computes and moves, as far as the main subgraph tells."""
+        from devicekit.predict.work import work_of
+
+        return work_of(self.graph)
+
+    @property
+    def relative(self) -> float | None:
+        """Returns a number that orders models on processors like the profile's: twice is twice as long, of
+        what is not known. None where the work is not known."""
+        from devicekit.predict.fit import PRIORS
+        from devicekit.predict.roofline import isa_of, latency_us
+        from devicekit.predict.work import unpredictable
+
+        if unpredictable(self.graph):
+            return None
+        return latency_us(self.work, PRIORS[isa_of(self.profile.device.abi)]) / 1000
+
+    @property
     def verdict(self) -> "Verdict | None":
-        """Returns whether must-have memory is within the profile's limit, and the file in a
-        microcontroller's."""
-        if self.micro and (
-            self.micro.failed or self.graph.size_bytes > self.profile.limits.model_mib * 2**20
-        ):
+        """Returns whether must-have memory is within the profile's limit, and a microcontroller's flash."""
+        flash = self.profile.limits.model_kib
+        if self.micro and (self.micro.failed or (flash and self.graph.size_bytes > flash * 1024)):
             return "does not fit"
         return self.memory.verdict(self.limit_bytes)
 
@@ -84,6 +102,12 @@ class Prediction:
             "memory": self.memory.to_json(self.limit_bytes),
             "latency": None if self.latency is None else self.latency.to_json(),
             "latency_reason": self.latency_reason,
+            "work": {
+                "macs": self.macs,
+                "bytes": sum(work.bytes for work in self.work),
+                "operators": sum(work.count for work in self.work),
+                "relative": self.relative,
+            },
             "notes": list(self.notes),
             "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
             "tflm": None if self.micro is None else self.micro.to_json(),

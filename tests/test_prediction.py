@@ -122,6 +122,25 @@ def test_what_does_not_fit_exits_3_and_says_what_would_lower_it(tmp_path: Path, 
     assert "peak" in done.stdout and "CONV_2D (op" in done.stdout
 
 
+def test_check_says_where_memory_is_tight(tmp_path: Path, heavy: Path) -> None:
+    needed = plan_memory(read_graph(heavy)).must_have_bytes
+    assert needed
+    result = devicekit.check_model(heavy, profile_of(tmp_path, 1.02 * needed / MIB))
+    assert result.ok and result.memory_verdict == "tight"
+    assert result.to_json()["memory_verdict"] == "tight"
+    assert "tight: needs" in render(result)
+    assert devicekit.check_model(heavy, profile_of(tmp_path, 64)).memory_verdict == "fits"
+    assert not devicekit.check_model(heavy, profile_of(tmp_path, 5)).ok
+
+
+def test_without_a_calibration_models_can_still_be_ranked(heavy: Path) -> None:
+    small = devicekit.predict(DATA / "cnn_float32.tflite", "pixel7")
+    large = devicekit.predict(heavy, "pixel7")
+    assert small.relative and large.relative and small.relative < large.relative
+    assert large.to_json()["work"].keys() == {"macs", "bytes", "operators", "relative"}
+    assert "relative cost" in render(large) and "MACs" in render(large)
+
+
 def test_the_chart_is_no_wider_than_the_terminal(heavy: Path) -> None:
     assert max(map(len, run("predict", str(heavy), "-p", "pixel3").stdout.splitlines())) <= 100
 

@@ -13,6 +13,7 @@ from devicekit.graph.layers import with_layers
 if TYPE_CHECKING:
     from devicekit.convert.remedies.remedy import Rewrite
     from devicekit.convert.source import Loading
+    from devicekit.predict.memory import MemoryPrediction, Verdict
     from devicekit.profile.schema import Profile
 
 # JSON schema history: 1, the first version.
@@ -24,7 +25,8 @@ class CheckResult:
     """`model` is the file as it was named, `profile` the profile's name.
 
     `rewrites` are the remedies without which it would not convert. `unverified` says why it could not be
-    compared with Keras, None where it was.
+    compared with Keras, None where it was. `memory` is the plan for the profile's delegate; None for a
+    microcontroller, and where the model does not convert.
     """
 
     profile: str
@@ -33,6 +35,14 @@ class CheckResult:
     findings: tuple[Finding, ...]
     rewrites: "tuple[Rewrite, ...]" = ()
     unverified: str | None = None
+    memory: "MemoryPrediction | None" = None
+    memory_limit_bytes: int | None = None
+
+    @property
+    def memory_verdict(self) -> "Verdict | None":
+        """Returns "fits", "tight" or "does not fit"; None where only a lower bound within the limit is known.
+        Returns "fits", "tight" or "does not fit"; None where only a lower bound within the limit is known."""
+        return None if self.memory is None else self.memory.verdict(self.memory_limit_bytes)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,6 +53,7 @@ class CheckResult:
             "findings": [finding.to_json() for finding in self.findings],
             "rewrites": [rewrite.to_json() for rewrite in self.rewrites],
             "unverified": self.unverified,
+            "memory_verdict": self.memory_verdict,
         }
 
 
@@ -60,6 +71,7 @@ def check_model(
     """
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
+    from devicekit.predict.memory import delegate_of, plan_memory
     from devicekit.profile.lookup import load_profile
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
@@ -70,7 +82,19 @@ def check_model(
         return CheckResult(target.name, str(model), False, error.findings)
     graph = with_layers(read_graph(source.float_path), source.layers)
     findings = tuple(check_graph(target, graph))
-    return CheckResult(target.name, str(model), not findings, findings, source.rewrites, source.unverified)
+    memory = None
+    if target.device.kind != "microcontroller":
+        memory = plan_memory(graph, delegate_of(target), threads=target.runtime.threads)
+    return CheckResult(
+        target.name,
+        str(model),
+        not findings,
+        findings,
+        source.rewrites,
+        source.unverified,
+        memory,
+        int(target.limits.memory_mib * 2**20),
+    )
 
 
 def refuse_unlisted(custom_ops: Sequence[str], profile: "Profile | None") -> None:

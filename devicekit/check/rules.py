@@ -42,7 +42,16 @@ def check_graph(profile: "Profile", graph: Graph) -> list[Finding]:
 
 
 def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
-    """The .tflite file is no larger than limits.model_mib."""
+    """The .tflite file is no larger than limits.model_mib, and on a microcontroller than limits.model_kib."""
+    flash = profile.limits.model_kib
+    if flash is not None and graph.size_bytes > flash * 1024:
+        yield Finding(
+            "size",
+            f"is {_amount(graph.size_bytes / 1024)} KiB, limits.model_kib is {flash:g}",
+            remedy=_SMALLER,
+            excess=graph.size_bytes / (flash * 1024),
+        )
+        return
     limit = profile.limits.model_mib
     if limit is not None and graph.size_bytes > limit * 2**20:
         yield Finding(

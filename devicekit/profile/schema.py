@@ -92,6 +92,9 @@ class Limits(Table):
     arena_kib: int | None = Field(
         None, gt=0, description="Tensor arena of a microcontroller, at most, in KiB."
     )
+    model_kib: int | None = Field(
+        None, gt=0, description="Flash of a microcontroller for the .tflite, at most, in KiB."
+    )
 
 
 class Ops(Table):

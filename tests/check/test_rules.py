@@ -22,7 +22,7 @@ def a_profile(**sections: dict[str, Any]) -> Any:
     defaults: dict[str, dict[str, Any]] = {
         "device": {"kind": "linux"},
         "runtime": {"name": "litert", "version": "2.3.0", "delegate": "xnnpack", "threads": 1},
-        "limits": {"model_mib": None, "memory_mib": None, "arena_kib": None},
+        "limits": {"model_mib": None, "memory_mib": None, "arena_kib": None, "model_kib": None},
         "ops": {"allow": None, "deny": (), "flex": True, "custom": (), "dtypes": None},
     }
     return SimpleNamespace(

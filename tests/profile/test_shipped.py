@@ -67,4 +67,5 @@ def test_the_json_of_a_profile_has_the_keys_of_its_file() -> None:
     document = load_profile("pixel7").to_json()
     assert document["schema"] == 1
     assert document["recipes"]["try"][0] == "float32"
-    assert document["limits"] == {"model_mib": 64, "memory_mib": 128, "latency_ms": 20, "arena_kib": None}
+    known = {key: value for key, value in document["limits"].items() if value is not None}
+    assert known == {"model_mib": 64, "memory_mib": 128, "latency_ms": 20}

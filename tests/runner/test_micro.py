@@ -12,6 +12,7 @@ import devicekit
 from devicekit.graph.arena import plan_arena
 from devicekit.graph.inline import with_inline_buffers
 from devicekit.graph.read import read_graph, read_graph_bytes
+from devicekit.report.text import render
 from devicekit.runner.micro import c_array, is_installed, micro_arena
 from devicekit.runner.micro_worker import _alone, _attempt, _missing_ops
 
@@ -115,6 +116,16 @@ def test_predict_shows_the_arena_of_a_microcontroller(tmp_path: Path) -> None:
     assert "can only be measured" in document["latency_reason"]
     tight = devicekit.predict(DATA / "cnn_int8.tflite", profile(tmp_path, 1))
     assert tight.verdict == "does not fit"
+
+
+def test_a_file_larger_than_the_flash_does_not_fit(tmp_path: Path) -> None:
+    path = profile(tmp_path, 8)
+    path.write_text(path.read_text().replace("arena_kib = 8", "arena_kib = 8\nmodel_kib = 4"))
+    found = devicekit.predict(DATA / "cnn_int8.tflite", path)
+    assert found.verdict == "does not fit"
+    assert "the file is larger than limits.model_kib, 4" in render(found)
+    result = devicekit.check_model(DATA / "cnn_int8.tflite", path)
+    assert [(f.rule, f.detail) for f in result.findings] == [("size", "is 5.27 KiB, limits.model_kib is 4")]
 
 
 def test_without_a_run_only_the_plan_is_known(tmp_path: Path) -> None:

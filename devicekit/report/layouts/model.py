@@ -57,6 +57,10 @@ def check_lines(result: "CheckResult") -> Iterator[Any]:
     """Yields the verdict, and every finding with its remedy."""
     if result.ok:
         yield f"[green]{escape(result.model)} fits {escape(result.profile)}[/]"
+        if result.memory_verdict == "tight" and result.memory and result.memory.must_have_bytes:
+            needed, error = result.memory.must_have_bytes, result.memory.error_bytes
+            yield labelled([("  memory", f"tight: needs {fmt.mib(needed)} ± {fmt.mib(error)}")])
+            yield "    → `devicekit predict --confirm` runs it under the limit, which decides"
         yield from _rewrites(result)
         return
     problems = fmt.plural(len(result.findings), "problem")

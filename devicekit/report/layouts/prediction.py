@@ -82,7 +82,11 @@ def _figures(memory: "MemoryPrediction") -> Iterator[tuple[str, str, str]]:
 
 def _micro_figures(prediction: "Prediction") -> Iterator[tuple[str, str, str]]:
     memory, micro, limits = prediction.memory, prediction.micro, prediction.profile.limits
-    yield "  flash", _kib(memory.file_bytes), f"the .tflite; limits.model_mib is {limits.model_mib:g}"
+    yield (
+        "  flash",
+        _kib(memory.file_bytes),
+        f"the .tflite; limits.model_kib is {limits.model_kib or fmt.UNKNOWN}",
+    )
     yield "  weights", _kib(memory.weights_bytes), "constants in the file, read in place"
     yield "  plan", _kib(memory.planned_bytes), "activations in turn, as TFLM's planner places them"
     if micro is None or micro.needed_bytes is None:
@@ -101,6 +105,8 @@ def _verdict(prediction: "Prediction") -> Iterator[Any]:
         words = f"[red]does not fit[/]: TFLM has no {', '.join(prediction.micro.missing_ops)}"
     elif prediction.micro and prediction.micro.failed:
         words = f"[red]does not fit[/]: it does not run in TFLM: {escape(prediction.micro.failed)}"
+    elif is_micro and limits.model_kib and memory.file_bytes > limits.model_kib * 1024:
+        words = f"[red]does not fit[/]: the file is larger than limits.model_kib, {limits.model_kib}"
     elif limit is None:
         words = f"no limits.{key} in the profile"
     elif verdict is None:
@@ -149,6 +155,12 @@ def _latency(prediction: "Prediction") -> Iterator[Any]:
     latency = prediction.latency
     if latency is None:
         yield labelled([("latency", escape(f"not predicted: {prediction.latency_reason}"))])
+        if prediction.relative is not None:
+            moved = fmt.size(sum(work.bytes for work in prediction.work))
+            words = (
+                f"relative cost {prediction.relative:.3g}: {fmt.count(prediction.macs)} MACs, {moved} moved"
+            )
+            yield labelled([("to rank by", escape(words))])
         if "has no calibration" in (prediction.latency_reason or ""):
             name = prediction.profile.name
             yield f"  → devicekit profile calibrate {escape(name)} --device auto, with one attached"
