@@ -20,7 +20,7 @@ import numpy as np
 from devicekit.calibration import measured_row
 from devicekit.calibration_file import calibration_table, write_calibration
 from devicekit.graph.read import read_graph
-from devicekit.predict.fit import PRIORS, MeasuredRow, cross_validate, fit, log_gradient
+from devicekit.predict.fit import PRIORS, MeasuredRow, cross_validate, fit, log_gradient, most_telling
 from devicekit.predict.roofline import latency_us
 from devicekit.profile.lookup import load_profile
 
@@ -86,16 +86,7 @@ def by_macs(rows: Sequence[MeasuredRow]) -> list[float]:
 def by_few(rows: Sequence[MeasuredRow], count: int) -> list[float]:
     """Returns the residuals of the other rows, fitted on the `count` that tell most about the coefficients.
     Returns the residuals of the other rows, fitted on the `count` that tell most about the coefficients."""
-    gradients = [log_gradient(row.work, PRIOR) for row in rows]
-    information = 0.01 * np.eye(5)
-    picked: list[int] = []
-    for _ in range(count):
-        gains = [
-            -math.inf if i in picked else float(np.linalg.slogdet(information + np.outer(g, g))[1])
-            for i, g in enumerate(gradients)
-        ]
-        picked.append(int(np.argmax(gains)))
-        information = information + np.outer(gradients[picked[-1]], gradients[picked[-1]])
+    picked = most_telling([log_gradient(row.work, PRIOR) for row in rows], count)
     coefficients = fit([rows[i] for i in picked], PRIOR)
     others = [row for i, row in enumerate(rows) if i not in picked]
     return [math.log(latency_us(row.work, coefficients) / (row.latency_ms * 1000)) for row in others]

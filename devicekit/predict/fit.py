@@ -154,6 +154,29 @@ def log_gradient(works: Iterable[Work], coefficients: Coefficients) -> "NDArray[
     )
 
 
+# Weight of what is known before the first measurement, as of that many rows.
+_KNOWN_BEFORE = 0.01
+
+
+def most_telling(gradients: "Sequence[NDArray[Any]]", count: int) -> list[int]:
+    """Returns the numbers of the `count` models that tell most about the coefficients, by D-optimality.
+
+    The next one is that which adds most to the logarithm of the information's determinant.
+    """
+    import numpy as np
+
+    information = _KNOWN_BEFORE * np.eye(len(gradients[0]))
+    picked: list[int] = []
+    for _ in range(min(count, len(gradients))):
+        gains = [
+            -math.inf if i in picked else float(np.linalg.slogdet(information + np.outer(g, g))[1])
+            for i, g in enumerate(gradients)
+        ]
+        picked.append(int(np.argmax(gains)))
+        information = information + np.outer(gradients[picked[-1]], gradients[picked[-1]])
+    return picked
+
+
 _KIND_NUMBERS = {"product": 0, "conv": 1, "depthwise": 2, "other": -1}
 
 

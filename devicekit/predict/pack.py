@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.graph.read import read_graph_bytes
-from devicekit.predict.fit import log_gradient
+from devicekit.predict.fit import log_gradient, most_telling
 from devicekit.predict.roofline import Coefficients
 from devicekit.predict.work import Work, work_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# Weight of what is known before the first measurement, as of that many rows.
-_PRIOR_ROWS = 0.01
 
 
 @dataclass(frozen=True)
@@ -56,21 +53,9 @@ CANDIDATES = tuple(
 
 def chosen(count: int, prior: Coefficients) -> list[tuple[Candidate, bytes]]:
     """Returns the `count` candidates that tell most about the coefficients, each with its .tflite."""
-    import numpy as np
-
     built = [(candidate, build(candidate)) for candidate in CANDIDATES]
     gradients = [log_gradient(_work(content), prior) for _, content in built]
-    information = _PRIOR_ROWS * np.eye(len(prior.values()))
-    picked: list[int] = []
-    for _ in range(min(count, len(built))):
-        gains = [
-            -math.inf if i in picked else float(np.linalg.slogdet(information + np.outer(g, g))[1])
-            for i, g in enumerate(gradients)
-        ]
-        best = int(np.argmax(gains))
-        picked.append(best)
-        information = information + np.outer(gradients[best], gradients[best])
-    return [built[i] for i in picked]
+    return [built[i] for i in most_telling(gradients, count)]
 
 
 def build(candidate: Candidate) -> bytes:
