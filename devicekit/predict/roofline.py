@@ -73,7 +73,7 @@ def precision_of(graph: Graph) -> str:
     counts: dict[str, int] = {}
     for op in subgraph.ops:
         count = op_macs(op, subgraph)
-        if not count or len(op.inputs) < 2 or op.inputs[1] < 0:
+        if not count or len(op.inputs) < 2 or op.inputs[1] < 0 or min(op.outputs, default=-1) < 0:
             continue
         weights, output = subgraph.tensors[op.inputs[1]], subgraph.tensors[op.outputs[0]]
         pair = (output.dtype, weights.dtype)

@@ -96,16 +96,18 @@ _REQUANTIZATION_BYTES, _DENSE_REQUANTIZATION_BYTES = 16, 8
 def _packed_bytes(op: Op, subgraph: Subgraph) -> int:
     if op.name not in _PACKED or len(op.inputs) < 2 or min(op.inputs[:2]) < 0:
         return 0
-    weights, output = subgraph.tensors[op.inputs[1]], subgraph.tensors[op.outputs[0]]
-    if len(weights.shape) not in (2, 4):
-        return 0
+    source, weights = (subgraph.tensors[i] for i in op.inputs[:2])
+    output = subgraph.tensors[op.outputs[0]]
+    rank = 2 if op.name == "FULLY_CONNECTED" else 4
+    if len(weights.shape) != rank or not output.shape or not source.shape:
+        return 0  # no operator that a runtime takes
     packing, scales = _FLOAT, 0
     taps = math.prod(weights.shape[1:-1])
     if is_hybrid(output, weights):  # the activations of TRANSPOSE_CONV come third: the output has their dtype
         packing = _HYBRID_CONVOLUTION if taps > 1 else _HYBRID_PRODUCT
     elif weights.dtype == "int8":
         each = _DENSE_REQUANTIZATION_BYTES if op.name == "FULLY_CONNECTED" else _REQUANTIZATION_BYTES
-        packing, scales = _INT8, each * (output.shape[-1] if output.shape else 1)
+        packing, scales = _INT8, each * output.shape[-1]
     if op.name == "DEPTHWISE_CONV_2D":
         channels = weights.shape[3]
         if taps > _MOST_DEPTHWISE_TAPS:
@@ -113,7 +115,7 @@ def _packed_bytes(op: Op, subgraph: Subgraph) -> int:
         return _up(channels, packing.channels) * (taps * packing.element_bytes + packing.extra_bytes) + scales
     groups = 1
     if op.name == "CONV_2D":
-        groups = max(subgraph.tensors[op.inputs[0]].shape[-1] // max(weights.shape[3], 1), 1)
+        groups = max(source.shape[-1] // max(weights.shape[3], 1), 1)
     return groups * packing.size_bytes(weights.shape[0] // groups, taps, weights.shape[-1]) + scales
 
 

@@ -13,6 +13,8 @@ from devicekit.graph.arena import plan_arena
 from devicekit.graph.macs import macs, parameters
 from devicekit.graph.read import MAX_BYTES, read_constant, read_graph, read_graph_bytes
 from devicekit.predict.memory import plan_memory
+from devicekit.predict.roofline import precision_of
+from devicekit.predict.work import unpredictable, work_of
 
 DATA = Path(__file__).parent.parent / "data" / "tflite"
 
@@ -140,7 +142,14 @@ def test_mutated_files_are_read_and_analysed_or_refused_without_hanging(name: st
         content = _mutated(original, generator)
         try:
             graph = read_graph_bytes(content, Path("mutated.tflite"))
-            macs(graph), parameters(graph), plan_arena(graph), plan_memory(graph)
+            (
+                macs(graph),
+                parameters(graph),
+                plan_arena(graph),
+                plan_memory(graph),
+                plan_memory(graph, "builtin"),
+            )
+            plan_arena(graph, "tflm"), work_of(graph), unpredictable(graph), precision_of(graph)
         except LoadError as error:
             assert error.message.startswith("mutated.tflite: ")
             refused += 1
