@@ -1,5 +1,4 @@
-"""Calibrates a profile's latency model: rows of measured models -> coefficients, cross-validated, written as
-TOML."""
+"""Calibrates a profile's latency model: rows of measured models -> coefficients, cross-validated, as TOML."""
 
 import csv
 import tempfile
@@ -42,8 +41,7 @@ TOLERANCES = (0.1, 0.2, 0.3)
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration as it is written. `path` is None where nothing was; `document` is the TOML of its table.
-    A calibration as it is written. `path` is None where nothing was; `document` is the TOML of its table."""
+    """A calibration as it is written. `path` is None where nothing was, `document` the TOML of its table."""
 
     profile: str
     label: str
@@ -275,8 +273,7 @@ def measured_pack(
 
 
 def _refuse(measurement: "Measurement", *, dry_run: bool) -> None:
-    """Raises MeasurementError for a latency that says nothing of the profile's device, or that is too noisy.
-    Raises MeasurementError for a latency that says nothing of the profile's device, or that is too noisy."""
+    """Raises MeasurementError for a latency that is not the device's, or that is too noisy."""
     if dry_run:
         return
     if measurement.evidence != "measured":

@@ -141,8 +141,7 @@ class Deployment(Conversion):
 
     @property
     def latency_reason(self) -> str | None:
-        """Returns why no latency on the profile's device is given; None where it was measured or predicted.
-        Returns why no latency on the profile's device is given; None where it was measured or predicted."""
+        """Returns why there is no latency on the profile's device; None where there is one."""
         if self.evidence == "measured" or not isinstance(self.predicted, str):
             return None
         reason = f"not predicted, {self.predicted}"
@@ -151,8 +150,7 @@ class Deployment(Conversion):
 
     @property
     def latency(self) -> "LatencyPrediction | None":
-        """Returns the predicted latency of the chosen candidate; None where it was measured, or is not known.
-        Returns the predicted latency of the chosen candidate; None where it was measured, or is not known."""
+        """Returns the predicted latency of the chosen candidate; None where measured, or not known."""
         return None if isinstance(self.predicted, str) else self.predicted
 
     def to_json(self) -> dict[str, Any]:

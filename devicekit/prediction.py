@@ -19,8 +19,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What a run on this host under the profile's limits said of the prediction. `enforced` are the limits.
-    What a run on this host under the profile's limits said of the prediction. `enforced` are the limits."""
+    """What a run on this host under the profile's limits said. `enforced` are the limits."""
 
     runs: bool
     agrees: bool | None
@@ -39,8 +38,11 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the kit expects of `model` on `profile`'s device. `latency` is None where `latency_reason` says
-    why."""
+    """What the kit expects of `model` on `profile`'s device.
+
+    `latency` is None where `latency_reason` says why. `micro` is what TFLM said, for a microcontroller, whose
+    memory is its arena. `confirmation` is None where no limited run was asked for.
+    """
 
     model: str
     profile: "Profile"

@@ -77,15 +77,13 @@ def rows_of(table: Table, records: Iterable[dict[str, str]], models: Path) -> li
 
 
 def by_macs(rows: Sequence[MeasuredRow]) -> list[float]:
-    """Returns log(predicted / measured) of each row where latency is proportional to MACs, as the others have
-    it."""
+    """Returns log(predicted / measured) where latency is proportional to MACs, as the others have it."""
     logs = [math.log(sum(w.macs for w in row.work) / row.latency_ms) for row in rows]
     return [log - float(np.median([*logs[:i], *logs[i + 1 :]])) for i, log in enumerate(logs)]
 
 
 def by_few(rows: Sequence[MeasuredRow], count: int) -> list[float]:
-    """Returns the residuals of the other rows, fitted on the `count` that tell most about the coefficients.
-    Returns the residuals of the other rows, fitted on the `count` that tell most about the coefficients."""
+    """Returns the residuals of the other rows, fitted on the `count` that tell most."""
     picked = most_telling([log_gradient(row.work, PRIOR) for row in rows], count)
     coefficients = fit([rows[i] for i in picked], PRIOR)
     others = [row for i, row in enumerate(rows) if i not in picked]

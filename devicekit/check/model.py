@@ -40,8 +40,7 @@ class CheckResult:
 
     @property
     def memory_verdict(self) -> "Verdict | None":
-        """Returns "fits", "tight" or "does not fit"; None where only a lower bound within the limit is known.
-        Returns "fits", "tight" or "does not fit"; None where only a lower bound within the limit is known."""
+        """Returns "fits", "tight" or "does not fit"; None where only a bound within the limit is known."""
         return None if self.memory is None else self.memory.verdict(self.memory_limit_bytes)
 
     def to_json(self) -> dict[str, Any]:

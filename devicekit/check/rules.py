@@ -63,8 +63,7 @@ def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 
 
 def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
-    """Must-have memory (activations, the weights that XNNPACK copies) is within limits.memory_mib, as
-    planned."""
+    """Must-have memory (activations, the weights that XNNPACK copies) is planned within limits.memory_mib."""
     limit = profile.limits.memory_mib
     if limit is None or profile.device.kind == "microcontroller":
         return

@@ -1,5 +1,4 @@
-"""Hard memory limits on this host: a control group of the kernel, which kills what goes beyond. Needs root.
-Hard memory limits on this host: a control group of the kernel, which kills what goes beyond. Needs root."""
+"""Hard memory limits on this host, as root: a control group, whose kernel kills what goes beyond."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -78,8 +78,7 @@ def _micro_plan(subgraph: Subgraph) -> ArenaPlan:
 
 
 def plan_subgraph(subgraph: Subgraph, *, threads: int = 1, inexact: str | None = None) -> ArenaPlan:
-    """Returns the plan for a list of operators, which may hold nodes of a delegate; `inexact` is its reason.
-    Returns the plan for a list of operators, which may hold nodes of a delegate; `inexact` is its reason."""
+    """Returns the plan for operators that may be a delegate's nodes; `inexact` is its reason."""
     lives = _lives(subgraph, threads)
     alive = tuple(_alive_bytes(subgraph, (life for life in lives if life.where == "arena")))
     heap_bytes = sum(life.size_bytes for life in lives if life.where == "heap")

@@ -1,5 +1,4 @@
-"""Places tensors in one block of memory as LiteRT's simple_memory_arena.cc does: big ones first, tightest
-gap."""
+"""Places tensors in one block of memory as LiteRT does: big ones first, into the tightest gap."""
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
@@ -67,8 +66,7 @@ def _offset(life: Life, placed: Sequence[Placement], alignment: int) -> int:
 
 
 def _goes_before(a: Life, b: Life) -> bool:
-    """ArenaPlanner::CreateTensorAllocationVector: lives of the whole run, then by falling size, then by op.
-    ArenaPlanner::CreateTensorAllocationVector: lives of the whole run, then by falling size, then by op."""
+    """Lives of the whole run first, then by falling size, then by op: CreateTensorAllocationVector."""
     a_is_whole, b_is_whole = (life.first == 0 and life.last == FOREVER for life in (a, b))
     if a_is_whole or b_is_whole:
         return a_is_whole and (not b_is_whole or a.tensor < b.tensor)
@@ -96,8 +94,7 @@ def in_order(lives: Iterable[Life]) -> list[Life]:
 
 
 def _sort_roughly(found: list[Life], first: int, end: int, depth: int) -> None:
-    """Introsort down to runs of 16: median of three as the pivot, the right part first, a heap where it is
-    deep."""
+    """Introsort down to runs of 16: median of three, the right part first, a heap where it is deep."""
     while end - first > _SHORT:
         if depth == 0:
             found[first:end] = _heap_sorted(found[first:end])

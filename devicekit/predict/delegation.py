@@ -16,17 +16,15 @@ _HYBRID = frozenset({"float32", "int8"})
 # fmt: off
 _TAKEN: Mapping[str, tuple[frozenset[str], ...]] = {
     **dict.fromkeys((
-        "ABS", "BATCH_MATMUL", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU",
-        "LOG",
-        "MAXIMUM", "MINIMUM", "NEG", "POW", "PRELU", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND",
-        "RSQRT",
-        "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "AVERAGE_POOL_2D",
+        "ABS", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU",
+        "HARD_SWISH", "LEAKY_RELU", "LOG", "MAXIMUM", "MINIMUM", "NEG", "POW", "PRELU", "RELU", "RELU6",
+        "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE",
+        "SQUARED_DIFFERENCE",
     ), (_FLOAT,)),
     **dict.fromkeys((
-        "ADD", "CONCATENATION", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "ELU", "LOGISTIC", "MAX_POOL_2D",
-        "MEAN",
-        "MUL", "PAD", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "EXPAND_DIMS", "RESIZE_BILINEAR", "SLICE",
-        "SPACE_TO_DEPTH", "SPLIT", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
+        "ADD", "CONCATENATION", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "ELU", "EXPAND_DIMS", "LOGISTIC",
+        "MAX_POOL_2D", "MEAN", "MUL", "PAD", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR",
+        "SLICE", "SPACE_TO_DEPTH", "SPLIT", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
     ), (_FLOAT, _INT8)),
     **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), (_FLOAT, _INT8, _HYBRID)),
     **dict.fromkeys(("QUANTIZE", "DEQUANTIZE"), (_INT8, _HYBRID)),
@@ -115,8 +113,7 @@ def _partition(group: Sequence[Op], members: set[int], links: _Links) -> Partiti
 
 
 def _next_group(left: Sequence[Op], ready: set[int], taken: set[int]) -> list[Op]:
-    """Returns the operators of one kind that can run now, one behind the other; `ready` grows by what they
-    make."""
+    """Returns the operators of one kind that can run now, in turn; `ready` grows by what they make."""
     group: list[Op] = []
     chosen: set[int] = set()
     grows = True

@@ -1,5 +1,4 @@
-"""The latency of a .tflite on a profile's device: a median with intervals, or the reason why there is none.
-The latency of a .tflite on a profile's device: a median with intervals, or the reason why there is none."""
+"""The latency of a .tflite on a profile's device: a median with intervals, or why there is none."""
 
 import math
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""What a .tflite needs of memory on a profile's runtime, planned from the graph, or measured once where that
-fails."""
+"""What a .tflite needs of memory: planned from the graph, or measured once where that fails."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ KIB, MIB = 1024, 2**20
 # RSS of the board script with LiteRT 2.3.0 loaded and warmed, before the model: x86_64, 1008 runs, 11/2026.
 BASE_BYTES = int(18.6 * MIB)
 # What is not in any plan: tables of nodes and tensors, allocators' pages. Fitted to 564 files in XNNPACK and
-# 906 on built-in kernels (LiteRT 2.3.0, x86_64, 11/2026); see tools/bench memory.
+# 906 on built-in kernels (LiteRT 2.3.0, x86_64, 11/2026); see `tools/bench prediction`.
 _FIXED_BYTES = 58 * KIB
 _DELEGATED_OP_BYTES, _OWN_OP_BYTES, _TENSOR_BYTES = 3660, 1830, 190
 # Code pages of kernels that a model is the first to touch: 0 .. 0.8 MiB, the median.

@@ -17,8 +17,7 @@ MMAC, MIB = 10**6, 2**20
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Microseconds: per million multiply-accumulates of a kind, per MiB that an operator moves, per operator.
-    Microseconds: per million multiply-accumulates of a kind, per MiB that an operator moves, per operator."""
+    """Microseconds per million multiply-accumulates of a kind, per MiB moved, and per operator."""
 
     product_us_per_mmac: float
     conv_us_per_mmac: float

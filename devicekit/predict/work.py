@@ -20,8 +20,7 @@ _BINS_PER_OCTAVE = 8
 
 @dataclass(frozen=True)
 class Work:
-    """`count` operators of a kind, with their multiply-accumulates and bytes in all: inputs, outputs,
-    weights."""
+    """`count` operators of a kind, their multiply-accumulates, and bytes of inputs, outputs, weights."""
 
     kind: Kind
     macs: int

@@ -25,13 +25,12 @@ _MOST_DEPTHWISE_TAPS = 25
 # fmt: off
 _IN_PLACE = {
     **dict.fromkeys((
-        "ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC",
-        "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX",
-        "SQRT",
-        "SQUARE", "TANH", "RESHAPE", "SQUEEZE", "EXPAND_DIMS",
+        "ABS", "CEIL", "COS", "ELU", "EXP", "EXPAND_DIMS", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU",
+        "LOG", "LOGISTIC", "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RESHAPE", "ROUND",
+        "RSQRT", "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE", "SQUEEZE", "TANH",
     ), 1),
     **dict.fromkeys((
-        "ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "PRELU", "SQUARED_DIFFERENCE",
+        "ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "POW", "PRELU", "SQUARED_DIFFERENCE", "SUB",
     ), 2),
 }
 # fmt: on

@@ -120,8 +120,7 @@ class MicroRunner:
         return Prepared(model, device.describe(), ())
 
     def measure(self, device: Device, prepared: Prepared, plan: Plan) -> Measurement:
-        """Returns the arena as must-have memory. Raises OutOfMemory, or MeasurementError where TFLM refuses.
-        Returns the arena as must-have memory. Raises OutOfMemory, or MeasurementError where TFLM refuses."""
+        """Returns the arena as must-have memory. Raises OutOfMemory, MeasurementError where TFLM refuses."""
         model = prepared.model
         arena = micro_arena(model.path, runs=min(plan.min_runs, _RUNS))
         if arena.needed_bytes is None or arena.failed:

@@ -23,8 +23,10 @@ _TIMEOUT_S = 60
 
 
 def handle(request: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yields {"arena": {…}} of a model that runs within the bytes given, or {"failed": words, "missing_ops":
-    […]}."""
+    """Yields {"needed_bytes", "total", "head", "tail", "ns"} of a model that runs within the bytes given.
+
+    Else {"failed": words}, with the sizes where it loads, with "missing_ops" where it does not.
+    """
     content = with_inline_buffers(Path(request["model"]).read_bytes())
     most = request["arena_bytes"]
     runs = request["runs"]
@@ -94,8 +96,7 @@ def _alone(code: int) -> bytes:
 
 
 def _attempt(content: bytes, arena_bytes: int, *, runs: int) -> dict[str, Any]:
-    """Returns total, head, tail bytes and "ns" of `runs` inferences; "failed" and "log" where it does not
-    run."""
+    """Returns total, head, tail bytes and "ns" of `runs` inferences; else "failed" and "log"."""
     import json
 
     with tempfile.TemporaryFile("w+b") as log, tempfile.TemporaryFile("w+") as answer:

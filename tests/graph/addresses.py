@@ -40,8 +40,7 @@ def addresses(path: Path, threads: int = 1) -> list[tuple[int, int, int]]:
 
 
 def misplaced(path: Path, threads: int = 1) -> list[str]:
-    """Returns what the plan of the .tflite at `path` has elsewhere than the interpreter; [] where it is
-    equal."""
+    """Returns what the plan of the .tflite at `path` has elsewhere than the interpreter; [] for nothing."""
     graph = read_graph(path)
     plan = plan_arena(graph, threads=threads)
     constants = {tensor.index for tensor in graph.main.tensors if tensor.is_constant}
