@@ -1,8 +1,12 @@
-"""Where the interpreter put each tensor, and how that differs from the plan."""
+"""Where the interpreter put each tensor, and how that differs from the plan.
+
+`python -m tests.graph.addresses THREADS FILE` prints what `spans` returns.
+"""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from devicekit.graph.arena import plan_arena
@@ -10,41 +14,47 @@ from devicekit.graph.model import Graph
 from devicekit.graph.placement import Placement
 from devicekit.graph.read import read_graph
 
-# Runs in a child: prints [index, address, bytes] of each tensor, temporaries included, on built-in kernels. A
-# scalar comes as a copy, whose address says nothing; a string tensor, or an empty one, has no address.
-ADDRESSES = """
-import json, sys
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
-resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-for path in sys.argv[2:]:
-    interpreter = Interpreter(path, experimental_op_resolver_type=resolver, num_threads=int(sys.argv[1]))
+ROOT = Path(__file__).parents[2]
+Spans = list[tuple[int, int, int]]
+
+
+def spans(path: Path, threads: int = 1) -> Spans:
+    """Returns (index, address, bytes) of each tensor that has memory on built-in kernels, and of buffers.
+
+    Before the first inference. A scalar comes as a copy, whose address says nothing: it is left out, as are
+    string tensors and empty ones.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(str(path), experimental_op_resolver_type=resolver, num_threads=threads)
     interpreter.allocate_tensors()
-    spans = []
+    found = []
     for detail in interpreter.get_tensor_details():
         try:
             array = interpreter.tensor(detail["index"])()
         except ValueError:
             continue
         if getattr(array, "ndim", 0) and array.nbytes:
-            spans.append([detail["index"], array.__array_interface__["data"][0], array.nbytes])
-    print(json.dumps(spans), flush=True)
-    del interpreter, array
-"""
+            found.append((int(detail["index"]), array.__array_interface__["data"][0], array.nbytes))
+    return found
 
 
-def addresses(path: Path, threads: int = 1) -> list[tuple[int, int, int]]:
-    """Returns (index, address, bytes) of every tensor that has memory before the first inference."""
-    argv = [sys.executable, "-c", ADDRESSES, str(threads), str(path)]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+def addresses(path: Path, threads: int = 1) -> Spans:
+    """Returns `spans` from a process of its own."""
+    argv = [sys.executable, "-m", "tests.graph.addresses", str(threads), str(path)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=ROOT)
     return [(index, address, size) for index, address, size in json.loads(done.stdout)]
 
 
-def misplaced(path: Path, threads: int = 1) -> list[str]:
+def misplaced(
+    path: Path, threads: int = 1, *, found_by: Callable[[Path, int], Spans] = addresses
+) -> list[str]:
     """Returns what the plan of the .tflite at `path` has elsewhere than the interpreter; [] for nothing."""
     graph = read_graph(path)
     plan = plan_arena(graph, threads=threads)
     constants = {tensor.index for tensor in graph.main.tensors if tensor.is_constant}
-    found = [span for span in addresses(path, threads) if span[0] not in constants]
+    found = [span for span in found_by(path, threads) if span[0] not in constants]
     problems: list[str] = []
     covered: list[tuple[int, int]] = []
     for name, placements, size in (
@@ -97,3 +107,7 @@ def _base(
 
 def _is_scalar(placement: Placement, graph: Graph) -> bool:
     return placement.tensor >= 0 and not graph.main.tensors[placement.tensor].shape
+
+
+if __name__ == "__main__":
+    print(json.dumps(spans(Path(sys.argv[2]), int(sys.argv[1]))))

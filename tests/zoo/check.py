@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from devicekit.graph.arena import plan_arena
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
-from tests.graph.addresses import misplaced
+from tests.graph.addresses import misplaced, spans
 
 MAX_DIFFERENCE = 1e-3
 # The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong,
@@ -89,7 +89,7 @@ def examine(
     graph = read_graph(tflite)
     problems = [*foreign(graph), *unquantized(graph, recipe)]
     if plan_arena(graph).exact:
-        problems += [f"arena planned wrongly: {problem}" for problem in misplaced(tflite)]
+        problems += [f"arena planned wrongly: {problem}" for problem in misplaced(tflite, found_by=spans)]
     try:
         actual = run(tflite, inputs, outside)
     except Exception as error:  # LiteRT's, or that of what the kit wrote around the file
