@@ -155,9 +155,7 @@ _HOW: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--wheels", metavar="DIR", help="Take the device's runtime from wheels in this folder."),
     click.option("--benchmark-model", metavar="FILE", help="The vendor's benchmark_model for the device."),
-    click.option(
-        "--runner", metavar="NAME", help="script or benchmark_model. Default: what suits the device."
-    ),
+    click.option("--runner", metavar="NAME", help="script, micro or benchmark_model. Default: what suits."),
     click.option(
         "--accept-new-host-key", is_flag=True, default=None, help="Trust an SSH host that is not known yet."
     ),

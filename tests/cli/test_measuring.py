@@ -38,7 +38,7 @@ def test_an_unknown_runner_and_a_missing_tool_are_told(data: Path) -> None:
     model = str(data / "digits.float32.tflite")
     done = devicekit("measure", model, "--runner", "mlperf", "-q")
     assert done.returncode == 2
-    assert done.stderr == 'error: no runner "mlperf"\n  → choose from: script, benchmark_model\n'
+    assert done.stderr == 'error: no runner "mlperf"\n  → choose from: script, micro, benchmark_model\n'
     done = devicekit("measure", model, "--benchmark-model", "/none", "-q")
     assert done.stderr == "error: there is no file /none\n  → name the tool: --benchmark-model FILE\n"
     done = devicekit("measure", model, "--runner", "script", "--require-delegate", "-q")

@@ -361,5 +361,5 @@ def test_a_device_without_python_is_told() -> None:
 
 
 def test_every_runner_of_the_table_exists() -> None:
-    assert list(RUNNERS) == ["script", "benchmark_model"]
+    assert list(RUNNERS) == ["script", "micro", "benchmark_model"]
     assert all(callable(resolve(target)) for target in RUNNERS.values())
