@@ -247,4 +247,4 @@ def test_a_phone_without_python_gets_the_tool_and_a_board_with_it_the_script() -
     )
     with pytest.raises(UsageError) as caught:
         runner_for(phone, Measuring(runner="mlperf"))
-    assert caught.value.remedy == "choose from: script, benchmark_model"
+    assert caught.value.remedy == "choose from: script, micro, benchmark_model"
