@@ -62,7 +62,12 @@ def loading(command: F) -> F:
             help="Fix an input's free sizes. Repeatable.",
         ),
         click.option("--custom-objects", metavar="FILE.py", help="Python file with custom layers."),
-        click.option("--trust", is_flag=True, help="Run code that the model file carries (Lambda layers)."),
+        click.option(
+            "--trust",
+            is_flag=True,
+            default=None,
+            help="Run code that the model file carries (Lambda layers).",
+        ),
     ):
         command = option(command)
     return command
