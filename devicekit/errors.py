@@ -25,7 +25,10 @@ DevicekitError                      exit
 │   ├── TimedOut
 │   ├── UnreadableOutput
 │   └── WrongOutput
-└── GateFailed                         6
+├── GateFailed                         6
+└── StoreError                         7
+    ├── NewerStore
+    └── StoreFull
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -348,7 +351,48 @@ class WrongOutput(MeasurementError):
 
 
 class GateFailed(DevicekitError):
+    """A regression, a broken budget, or a device that is missing: `failures` in words."""
+
     exit_code = 6
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        first = f": {failures[0]}" if len(failures) == 1 else ""
+        count = f"{len(failures)} check{'' if len(failures) == 1 else 's'}"
+        super().__init__(
+            f"the gate failed {count}{first}",
+            remedy="look at what failed; `devicekit fleet history MODEL --device D` shows when it began",
+        )
+
+
+class StoreError(DevicekitError):
+    """The store of results cannot be opened, read or written, or lacks what was asked for."""
+
+    exit_code = 7
+
+    def __init__(self, store: str, *, found: str, remedy: str) -> None:
+        super().__init__(f"the store {store}: {found}", remedy=remedy)
+
+
+class NewerStore(StoreError):
+    """A newer devicekit wrote the store."""
+
+    def __init__(self, store: str, *, revision: str) -> None:
+        super().__init__(
+            store,
+            found=f"a newer devicekit wrote it (schema {revision})",
+            remedy="update devicekit, or name another store: --store FILE.db",
+        )
+
+
+class StoreFull(StoreError):
+    """The disk under the store is full; what was filed before is kept."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(
+            store,
+            found="its disk is full; what was filed before is kept",
+            remedy="free space there and run it again with --resume, or name another store: --store FILE.db",
+        )
 
 
 def from_json(document: Mapping[str, Any]) -> DevicekitError:

@@ -24,6 +24,7 @@ def all_errors() -> list[type[errors.DevicekitError]]:
         (errors.DeviceError, 4),
         (errors.MeasurementError, 5),
         (errors.GateFailed, 6),
+        (errors.StoreError, 7),
     ],
 )
 def test_every_branch_keeps_its_exit_code(branch: type[errors.DevicekitError], code: int) -> None:
