@@ -19,7 +19,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps the tests out of the user's cache and store; one for the session, so that a model is converted once."""
+    """Keeps the tests out of the user's cache and store; one cache, so that a model is converted once."""
     os.environ["DEVICEKIT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["DEVICEKIT_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
     os.environ.pop("DEVICEKIT_STORE", None)

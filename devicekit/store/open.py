@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,8 +142,17 @@ def _engine(where: str) -> "tuple[Engine, str]":
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # What was committed survives the process being killed; NORMAL may lose the last commits when power fails.
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+    deadline = time.monotonic() + BUSY_S
+    while True:  # SQLite's own waiting does not hold for the change of the journal's mode
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _begin_sqlite(connection: "Connection") -> None:
