@@ -108,7 +108,7 @@ def deploy(
         with steps("convert"):
             source = convert_source(model, flex=target.ops.flex, **limits, **loading)
         with steps("quantize"):
-            built = _built(
+            built = build_candidates(
                 source,
                 target.recipes.try_,
                 data=data,
@@ -204,7 +204,7 @@ def convert(
     limits = _given({"timeout_s": timeout_s})
     with output.scratch_file(path, overwrite=overwrite) as place:
         source = convert_source(model, flex=bool(target and target.ops.flex), **limits, **loading)
-        built = _built(
+        built = build_candidates(
             source,
             recipes,
             data=data,
@@ -318,7 +318,9 @@ def customized(
     return target
 
 
-def _built(source: "Source", recipes: Sequence[str], *, out_dir: Path, **options: Any) -> "BuildResult":
+def build_candidates(
+    source: "Source", recipes: Sequence[str], *, out_dir: Path, **options: Any
+) -> "BuildResult":
     """Returns what the recipes make of the float model; where nothing here runs that, it alone."""
     from devicekit.quantize.build import build, unverified
 

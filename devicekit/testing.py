@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from devicekit.device.seam import Completed, DeviceFacts
-from devicekit.errors import Lost, MeasurementError
+from devicekit.errors import Lost, MeasurementError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +45,8 @@ class FakeDevice:
     `run` answers every command, where given; it returns a Completed, or None for the default answer. The
     default knows the commands of the script runner: it computes true outputs with LiteRT here, so that
     verification means something, and answers `latency_us` and `must_have_bytes`. With a limit below
-    `must_have_bytes` it fails as a device does. `fault` makes every measurement fail in one way.
+    `must_have_bytes` it fails as a device does. `fault` makes every measurement fail in one way. A
+    measurement takes `run_s`, and each is off by a random, normal `spread` of its latency.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class FakeDevice:
         fault: Fault | None = None,
         latency_us: float = 1000.0,
         must_have_bytes: int = 2**20,
+        run_s: float = 0.0,
+        spread: float = 0.0,
     ) -> None:
         if facts.evidence == "measured":
             facts = replace(facts, evidence="emulated")
@@ -66,6 +71,8 @@ class FakeDevice:
         self._fault = fault
         self._latency_us = latency_us
         self._must_have_bytes = must_have_bytes
+        self._run_s = run_s
+        self._spread = spread
 
     def push(self, local: Path, remote: str) -> None:
         self.files[remote] = Path(local).read_bytes()
@@ -107,6 +114,7 @@ class FakeDevice:
         request = {key: value for key, _, value in pairs if key != "in"}
         names = [value for key, _, value in pairs if key == "in"]
         limit = int(request.get("memory", 0))
+        time.sleep(self._run_s)
         if self._fault == "lost":
             raise Lost(self._facts.address, during="measuring")
         if self._fault == "time-out":
@@ -153,7 +161,7 @@ class FakeDevice:
         base = {"VmRSS": 12_000, "VmHWM": 12_000, "RssAnon": 4_000}
         grown_kb = self._must_have_bytes // 1024
         end = {key: value + grown_kb for key, value in base.items()}
-        latency_ns = self._latency_us * 1000
+        latency_ns = self._latency_us * 1000 * max(random.gauss(1, self._spread), 0.1)
         return {
             "api": "fake",
             "cpus": list(range(int(request["threads"]))),
@@ -163,10 +171,42 @@ class FakeDevice:
             "mem_end": end,
             "init_ns": round(latency_ns * 10),
             "first_ns": round(latency_ns * 2),
-            # Between 99 and 101 % of the latency, the same in every run.
+            # Between 99 and 101 % of the latency.
             "ns": [round(latency_ns * (0.99 + 0.002 * (i % 11))) for i in range(int(request["runs"]))],
             "outputs": list(ports),
         }
+
+
+_FAKED = {"latency_us", "run_s", "spread"}
+
+
+def fake_device(address: str, *, keep: bool = False) -> FakeDevice:
+    """Returns the FakeDevice at "fake:NAME?latency_us=900&must_have_mib=2&run_s=1&spread=0.02&fault=lost".
+
+    For trying a fleet without hardware: its numbers are made up, and labelled emulated. Raises UsageError.
+    """
+    from urllib.parse import parse_qsl
+
+    name, _, query = address.removeprefix("fake:").partition("?")
+    given = dict(parse_qsl(query))
+    fault = given.pop("fault", None)
+    try:
+        numbers = {key: float(value) for key, value in given.items()}
+        must_have_bytes = int(numbers.pop("must_have_mib", 1.0) * 2**20)
+        fault = fault and fault.replace("_", " ")
+        if not name or not numbers.keys() <= _FAKED or (fault and fault not in get_args(Fault)):
+            raise ValueError
+        return FakeDevice(
+            replace(FAKE_FACTS, address=address),
+            fault=cast("Fault | None", fault),
+            must_have_bytes=must_have_bytes,
+            **cast("dict[str, Any]", numbers),
+        )
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f'"{address}" names no fake device',
+            remedy="write fake:NAME, or fake:NAME?latency_us=900&must_have_mib=2&run_s=1&fault=lost",
+        ) from error
 
 
 def _named(interpreter: Any, side: Literal["input", "output"]) -> dict[str, dict[str, Any]]:

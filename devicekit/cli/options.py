@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import click
@@ -29,14 +29,37 @@ RECIPES = (
 
 def common(command: F) -> F:
     """Adds --format, --quiet, -v and --debug."""
+    return _common(command, FORMATS)
+
+
+def common_with(*formats: str) -> Callable[[F], F]:
+    """Adds the options of `common` with more formats than text and json, and --output."""
+
+    def add(command: F) -> F:
+        output = click.option("--output", "-o", metavar="FILE", help="Write it there instead of stdout.")
+        return output(_common(command, (*FORMATS, *formats)))
+
+    return add
+
+
+def _common(command: F, formats: Sequence[str]) -> F:
     for option in (
         click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
         click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
         click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
-        click.option("--format", "format_", type=click.Choice(FORMATS), default="text", help="On stdout."),
+        click.option("--format", "format_", type=click.Choice(formats), default="text", help="On stdout."),
     ):
         command = option(command)
     return command
+
+
+def stored(command: F) -> F:
+    """Adds --store."""
+    return click.option(
+        "--store",
+        metavar="FILE|URL",
+        help="Results: an SQLite file, or postgresql+psycopg://… Default: your own.",
+    )(command)
 
 
 def loading(command: F) -> F:
@@ -91,11 +114,16 @@ def on_device(*, default: str) -> Callable[[F], F]:
     """Adds the options of every command that measures on a device: which one, by what, and when."""
 
     def add(command: F) -> F:
-        for option in (*_HOW, _device(default)):
-            command = option(command)
-        return command
+        return _device(default)(measuring(command))
 
     return add
+
+
+def measuring(command: F) -> F:
+    """Adds the options of every command that measures: by what, and when."""
+    for option in _HOW:
+        command = option(command)
+    return command
 
 
 def _device(default: str) -> Callable[[F], F]:
@@ -273,6 +301,38 @@ def show_json(document: Any) -> None:
     _print(dumps(document) + "\n")
 
 
+def show(results: Any, format_: str, output: str | None) -> None:
+    """Prints results in any of their formats (report.FORMATS), or writes them to the file `output`."""
+    from devicekit.report import render_as
+
+    if output is None:
+        show_text(results) if format_ == "text" else _print(render_as(results, format_))
+        return
+    with writing(output) as file:
+        file.write(render_as(results, format_))
+    click.echo(f"wrote {output}", err=True)
+
+
+@contextmanager
+def writing(output: str | None) -> "Iterator[Any]":
+    """Yields a file to write to: `output`, whole or not at all, or stdout. Raises UsageError."""
+    if output is None:
+        yield sys.stdout
+        return
+    partial = f"{output}.partial"
+    try:
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(partial, output)
+    except OSError as error:
+        raise UsageError(
+            f"{output} cannot be written: {error.strerror or error}", remedy="name another file: -o FILE"
+        ) from error
+    finally:
+        with suppress(OSError):
+            os.unlink(partial)
+
+
 def _print(text: str) -> None:
     try:
         click.echo(text, nl=False)
@@ -287,8 +347,8 @@ def _print(text: str) -> None:
 
 
 @contextmanager
-def watched(*, quiet: bool, verbose: bool) -> Iterator[None]:
-    """Draws progress and notes on stderr while the block runs."""
+def watched(*, quiet: bool, verbose: bool, rows: bool = False) -> Iterator[None]:
+    """Draws progress and notes on stderr while the block runs; with `rows`, of many devices at once."""
     from devicekit import progress
     from devicekit.cli.drawing import drawn
 
@@ -297,7 +357,7 @@ def watched(*, quiet: bool, verbose: bool) -> Iterator[None]:
         format="%(message)s",
         stream=sys.stderr,
     )
-    with drawn(quiet=quiet) as watcher:
+    with drawn(quiet=quiet, rows=rows) as watcher:
         token = progress.current.set(watcher)
         try:
             yield

@@ -1,9 +1,11 @@
-"""The adb transport: adb:SERIAL, through the adb server of this machine.
+"""The adb transport: adb:SERIAL by this machine's adb server, adb+tcp://HOST:PORT/SERIAL by another.
 
-A server that runs is used, and never ended; where none runs, adb starts one, as it does for every client.
+A server that runs is used, and never ended; where none runs here, adb starts one, as for every client. adb's
+protocol has no login: reach another host's server by an SSH tunnel, or on a network of its own.
 """
 
 import os
+import re
 import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +22,9 @@ START_SERVER_S = 20.0
 SILENCE_S = 30.0
 # The sync protocol's largest piece.
 PIECE_BYTES = 64 * 1024
+_REMOTE = re.compile(
+    r"adb\+tcp://(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})/(?P<serial>[\w.:-]+)"
+)
 
 _REMEDIES = {
     "unauthorized": "unlock it and allow USB debugging for this computer, run it again",
@@ -31,8 +36,10 @@ _REMEDIES = {
 class AdbLink:
     """One device of an adb server. Raises NoDevice, Unauthorized, Offline where it cannot be reached."""
 
-    def __init__(self, serial: str) -> None:
+    def __init__(self, serial: str, *, address: str, server: tuple[str, int] | None = None) -> None:
         self.serial = serial
+        self._address = address
+        self._server = server
         self.reconnect()
 
     def execute(self, script: str, *, timeout_s: float) -> bytes:
@@ -42,7 +49,7 @@ class AdbLink:
             while piece := connection.recv(PIECE_BYTES):
                 answer += piece
                 if len(answer) > MAX_ANSWER_BYTES:
-                    raise endless(f"adb:{self.serial}")
+                    raise endless(self._address)
             return bytes(answer)
 
     def send(self, local: Path, path: str, *, mode: int, sent: Callable[[int], None]) -> None:
@@ -73,13 +80,13 @@ class AdbLink:
                 raise LinkBroken(f"the sync protocol says {kind!r}")
 
     def reconnect(self) -> None:
-        state = states().get(self.serial)
+        state = states(self._server).get(self.serial)
         if ":" in self.serial and state in (None, "offline"):  # on the network
-            _connect(self.serial)
-            state = states().get(self.serial)
+            _connect(self.serial, self._server)
+            state = states(self._server).get(self.serial)
         if state == "device":
             return
-        address = f"adb:{self.serial}"
+        address = self._address
         if state is None:
             raise NoDevice(
                 address,
@@ -105,7 +112,7 @@ class AdbLink:
 
         try:
             # Not adbutils' open_transport, which leaves the socket open where the server refuses.
-            with _client().make_connection(timeout=CONNECT_S) as connection:
+            with _client(self._server).make_connection(timeout=CONNECT_S) as connection:
                 for request in (f"host:transport:{self.serial}", name):
                     connection.send_command(request)
                     connection.check_okay()
@@ -123,7 +130,24 @@ def adb_device(address: str, *, keep: bool = False) -> RemoteDevice:
         raise UsageError(
             f'"{address}" names no device', remedy="write adb:SERIAL; `devicekit devices` lists them"
         )
-    return RemoteDevice(address, AdbLink(address.partition(":")[2]), keep=keep)
+    return RemoteDevice(address, AdbLink(address.partition(":")[2], address=address), keep=keep)
+
+
+def remote_adb_device(address: str, *, keep: bool = False) -> RemoteDevice:
+    """Returns the device at "adb+tcp://HOST:PORT/SERIAL". Raises as `adb_device` does."""
+    host, port, serial = server_of(address)
+    return RemoteDevice(address, AdbLink(serial, address=address, server=(host, port)), keep=keep)
+
+
+def server_of(address: str) -> tuple[str, int, str]:
+    """Returns host, port and serial of "adb+tcp://HOST:PORT/SERIAL". Raises UsageError."""
+    match = _REMOTE.fullmatch(address)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise UsageError(
+            f'"{address}" names no device of an adb server',
+            remedy="write adb+tcp://HOST:PORT/SERIAL; a server listens on port 5037",
+        )
+    return match["host"].strip("[]"), int(match["port"]), match["serial"]
 
 
 def is_serving() -> bool:
@@ -135,25 +159,33 @@ def is_serving() -> bool:
     return bool(_check_server(client.host, client.port))
 
 
-def states() -> Mapping[str, str]:
-    """Returns the state of every device the adb server knows, by serial; "device" is one that answers."""
+def states(server: tuple[str, int] | None = None) -> Mapping[str, str]:
+    """Returns the state of every device an adb server knows, by serial; "device" is one that answers.
+
+    `server` is another host's, None: this machine's.
+    """
     from adbutils import AdbError
 
     try:
-        with _client().make_connection(timeout=CONNECT_S) as connection:
+        with _client(server).make_connection(timeout=CONNECT_S) as connection:
             connection.send_command("host:devices")
             connection.check_okay()
             lines = connection.read_string_block().splitlines()
     except (AdbError, OSError, ValueError) as error:
-        raise DeviceError(
-            f"the adb server does not answer ({error})", remedy="run `adb start-server` and see what it says"
-        ) from error
+        where, remedy = "", "run `adb start-server` and see what it says"
+        if server is not None:
+            where = f" at {server[0]}:{server[1]}"
+            remedy = "start it there, and let this machine reach it: ssh -N -L PORT:127.0.0.1:5037 HOST"
+        raise DeviceError(f"the adb server{where} does not answer ({error})", remedy=remedy) from error
     return {serial: state for serial, _, state in (line.partition("\t") for line in lines)}
 
 
-def _client() -> Any:
-    """Returns adbutils' client of the server; starts the server quietly where none runs."""
+def _client(server: tuple[str, int] | None = None) -> Any:
+    """Returns adbutils' client of a server; starts this machine's quietly where none runs."""
     from adbutils import AdbClient, adb_path
+
+    if server is not None:
+        return AdbClient(*server, socket_timeout=CONNECT_S)
 
     client = AdbClient(socket_timeout=CONNECT_S)
     if not is_serving():
@@ -167,7 +199,7 @@ def _client() -> Any:
     return client
 
 
-def _connect(serial: str) -> None:
+def _connect(serial: str, server: tuple[str, int] | None) -> None:
     """Asks the server for a device on the network; whether that worked shows in `states`.
 
     One that went offline stays so until it is let go.
@@ -176,7 +208,7 @@ def _connect(serial: str) -> None:
 
     from adbutils import AdbError
 
-    client = _client()
+    client = _client(server)
     with suppress(AdbError, OSError):
         client.disconnect(serial)
     with suppress(AdbError, OSError):

@@ -12,7 +12,9 @@ from devicekit.plugins import resolve
 TRANSPORTS = {
     "host": "devicekit.device.local:LocalDevice",
     "adb": "devicekit.device.adb:adb_device",
+    "adb+tcp": "devicekit.device.adb:remote_adb_device",
     "ssh": "devicekit.device.ssh:ssh_device",
+    "fake": "devicekit.testing:fake_device",
 }
 LOCK_WAIT_S = 600.0
 
@@ -40,7 +42,7 @@ def connect(
         only_ssh = {"accept_new_host_key": True} if accept_new_host_key and kind_of(address) == "ssh" else {}
         device: Device = resolve(transport)(address, keep=keep, **only_ssh)
         stack.callback(device.close)
-        if address != "host":
+        if kind_of(address) not in ("host", "fake"):
             stack.enter_context(held(device, address, wait_s=wait_s))
         yield device
 
@@ -65,6 +67,6 @@ def transport_of(address: str) -> str:
     if kind not in TRANSPORTS:
         raise UsageError(
             f'no transport for the address "{address}"',
-            remedy=f"name a device as one of: auto, {', '.join(TRANSPORTS)}",
+            remedy="name a device as one of: auto, host, adb:SERIAL, adb+tcp://HOST:PORT/SERIAL, ssh://USER@HOST",
         )
     return TRANSPORTS[kind]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devicekit.device.connect import connect, transport_of
+from devicekit.device.connect import TRANSPORTS, connect, kind_of, transport_of
 from devicekit.device.lock import is_held
 from devicekit.device.seam import Device, DeviceFacts
 from devicekit.errors import (
@@ -91,10 +91,11 @@ def found_devices(fleet: Sequence[Entry]) -> Iterator[Found]:
     names = {entry.address: entry for entry in fleet}
     attached = [f"adb:{serial}" for serial in attached_serials()]
     for address in [*attached, *(entry.address for entry in fleet if entry.address not in attached)]:
-        yield _found(address, names.get(address))
+        yield found_device(address, names.get(address))
 
 
-def _found(address: str, entry: Entry | None) -> Found:
+def found_device(address: str, entry: Entry | None) -> Found:
+    """Returns what `address` is now; `entry` is its own in the fleet file."""
     found = Found(
         address, "ready", name=entry.name if entry else None, profile=entry.profile if entry else None
     )
@@ -142,11 +143,11 @@ def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
         return Chosen(address)
     if address != "auto":
         return Chosen(resolved(address))
-    fleet = [one for one in read_fleet(fleet_path()) if profile is None or one.profile == profile.name]
+    fleet = [one for one in read_fleet(fleet_path()) if profile is None or one.profile_name == profile.name]
     known = {entry.address for entry in fleet}
     attached = [f"adb:{serial}" for serial in attached_serials()]
-    found = [_found(one, None) for one in attached]
-    found += [_found(entry.address, entry) for entry in fleet if entry.address not in attached]
+    found = [found_device(one, None) for one in attached]
+    found += [found_device(entry.address, entry) for entry in fleet if entry.address not in attached]
     matching = {
         one.address
         for one in found
@@ -170,7 +171,7 @@ def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
 
 def resolved(address: str) -> str:
     """Returns the address for an address or an alias of the fleet file. Raises UsageError."""
-    if address == "host" or address.startswith(("adb:", "ssh:")):
+    if kind_of(address) in TRANSPORTS:
         transport_of(address)
         return address
     fleet = {entry.name: entry.address for entry in read_fleet(fleet_path())}

@@ -7,22 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from devicekit.errors import FleetError, Problem, ProfileError
-from devicekit.profile.files import NAME, read, shown
+from devicekit.profile.files import NAME, profile_names, read, shown
 from devicekit.text import nearest
 
 SCHEMA = 1
+# What begins an address -> how the rest is written.
+ADDRESSES = {
+    "adb:": "adb:SERIAL",
+    "adb+tcp://": "adb+tcp://HOST:PORT/SERIAL",
+    "ssh://": "ssh://USER@HOST[:PORT]",
+    "host": "host",
+    "fake:": "fake:NAME",
+}
 FLEET = "DEVICEKIT_FLEET"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One device of a fleet: `name` is its alias, `address` adb:SERIAL or ssh://user@host[:port]."""
+    """One device of a fleet: `name` is its alias, `address` one of ADDRESSES.
+
+    `profile` is a profile's name, or the path of a file; relative ones are beside the fleet file.
+    """
 
     name: str
     profile: str
     address: str
     tags: tuple[str, ...] = ()
     note: str = ""
+
+    @property
+    def profile_name(self) -> str:
+        """Returns the profile's name, also where a file is named."""
+        return Path(self.profile).stem if self.profile.endswith(".toml") else self.profile
 
 
 def fleet_path() -> Path | None:
@@ -44,10 +60,18 @@ def read_fleet(path: Path | None) -> tuple[Entry, ...]:
     except ProfileError as error:
         raise FleetError(str(path), error.problems) from error
     entries = data.get("device", [])
-    problems = [*_of_file(data), *_of_entries(entries)]
+    problems = [*_of_file(data), *_of_entries(entries, path.parent)]
     if problems:
         raise FleetError(str(path), problems)
-    return tuple(Entry(**{**one, "tags": tuple(one.get("tags", ()))}) for one in entries)
+    return tuple(
+        Entry(**{**one, "tags": tuple(one.get("tags", ())), "profile": _profile(one["profile"], path.parent)})
+        for one in entries
+    )
+
+
+def _profile(named: str, folder: Path) -> str:
+    """Returns a profile's name as it is, a file's path from here."""
+    return str(folder / named) if named.endswith(".toml") else named
 
 
 def _of_file(data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -60,7 +84,7 @@ def _of_file(data: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _of_entries(entries: Any) -> Iterator[Problem]:
+def _of_entries(entries: Any, folder: Path) -> Iterator[Problem]:
     if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
         yield Problem("device", f"is {shown(entries)}", "must be [[device]] tables")
         return
@@ -77,6 +101,8 @@ def _of_entries(entries: Any) -> Iterator[Problem]:
                 found = f"is {shown(one[key])}" if key in one else "is missing"
                 yield Problem(f"{where}.{key}", found, "must be a text")
         yield from _of_values(one, where, seen)
+        if isinstance(one.get("profile"), str) and one["profile"]:
+            yield from _of_profile(one["profile"], where, folder)
 
 
 def _of_values(one: Mapping[str, Any], where: str, seen: set[str]) -> Iterator[Problem]:
@@ -89,11 +115,28 @@ def _of_values(one: Mapping[str, Any], where: str, seen: set[str]) -> Iterator[P
         elif name in seen:
             yield Problem(f"{where}.name", f"is {shown(name)}", "must be there once")
         seen.add(name)
-    if isinstance(address, str) and address and not address.startswith(("adb:", "ssh://")):
-        yield Problem(
-            f"{where}.address", f"is {shown(address)}", "must be adb:SERIAL or ssh://user@host[:port]"
-        )
+    if isinstance(address, str) and address and not _is_address(address):
+        *most, last = ADDRESSES.values()
+        yield Problem(f"{where}.address", f"is {shown(address)}", f"must be {', '.join(most)} or {last}")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         yield Problem(f"{where}.tags", f"is {shown(tags)}", "must be a list of texts")
     if not isinstance(one.get("note", ""), str):
         yield Problem(f"{where}.note", f"is {shown(one['note'])}", "must be a text")
+
+
+def _is_address(address: str) -> bool:
+    if address == "host":
+        return True
+    starts = [start for start in ADDRESSES if start != "host" and address.startswith(start)]
+    return any(len(address) > len(start) for start in starts)
+
+
+def _of_profile(named: str, where: str, folder: Path) -> Iterator[Problem]:
+    if named.endswith(".toml"):
+        if not (folder / named).is_file():
+            yield Problem(f"{where}.profile", f"is {shown(named)}", f"no such file in {folder}")
+    elif named not in profile_names():
+        guess = nearest(named, profile_names())
+        yield Problem(
+            f"{where}.profile", f"is {shown(named)}", "must be one of `devicekit profile list`", guess
+        )

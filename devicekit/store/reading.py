@@ -254,6 +254,53 @@ def conditions_of(connection: "Connection", measurement_ids: Sequence[int]) -> d
     return found
 
 
+def states_of(connection: "Connection", run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Returns how many cells of each run have each state: {"done": 5, "failed": 1}."""
+    from sqlalchemy import func, select
+
+    from devicekit.store import schema as t
+
+    found: dict[str, dict[str, int]] = {}
+    for start in range(0, len(run_ids), 500):
+        part = run_ids[start : start + 500]
+        wanted = select(t.cells.c.run_id, t.cells.c.state, func.count()).where(t.cells.c.run_id.in_(part))
+        for run_id, state, count in connection.execute(wanted.group_by(t.cells.c.run_id, t.cells.c.state)):
+            found.setdefault(run_id, {})[state] = count
+    return found
+
+
+def device_facts(connection: "Connection", device: str) -> Mapping[str, Any] | None:
+    """Returns what a device last said about itself, None before it did. Raises UsageError."""
+    from sqlalchemy import select
+
+    from devicekit.store import schema as t
+
+    [number] = _ids(connection, t.devices, device, what="device")
+    facts: Mapping[str, Any] | None = connection.execute(
+        select(t.devices.c.facts).where(t.devices.c.id == number)
+    ).scalar()
+    return facts
+
+
+def newest_on(connection: "Connection", device: str) -> list[Cell]:
+    """Returns the newest measured cell of each model on a device, by the model's name."""
+    from sqlalchemy import func, select
+
+    from devicekit.store import schema as t
+
+    [number] = _ids(connection, t.devices, device, what="device")
+    m = t.measurements
+    newest = (
+        select(func.max(m.c.cell_id))
+        .where(m.c.model_id.in_(select(t.models.c.id)), m.c.device_id == number, m.c.is_chosen == 1)
+        .group_by(m.c.model_id)
+    )
+    rows = connection.execute(
+        _cells().where(t.cells.c.id.in_(newest)).order_by(t.models.c.name, t.cells.c.id)
+    )
+    return list({cell.model: cell for cell in map(_cell, rows)}.values())
+
+
 def names(connection: "Connection") -> tuple[list[str], list[str]]:
     """Returns the names of all models and of all devices, sorted."""
     from sqlalchemy import select

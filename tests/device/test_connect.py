@@ -37,7 +37,7 @@ def test_an_unknown_kind_of_address_names_those_known() -> None:
     with pytest.raises(UsageError) as caught, connect("usb:7"):
         pass
     assert caught.value.message == 'no transport for the address "usb:7"'
-    assert caught.value.remedy.startswith("name a device as one of: auto, host, adb, ssh")
+    assert caught.value.remedy.startswith("name a device as one of: auto, host, adb:SERIAL, adb+tcp://")
 
 
 def test_every_transport_of_the_table_exists() -> None:

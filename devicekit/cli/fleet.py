@@ -1,0 +1,235 @@
+"""`devicekit fleet`: many devices, one report, a history, a gate."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from devicekit.cli.options import (
+    RECIPES,
+    building,
+    common,
+    common_with,
+    fail,
+    keep_given,
+    loading,
+    measuring,
+    measuring_of,
+    show,
+    show_json,
+    show_text,
+    stored,
+    watched,
+)
+
+_FLEET = click.option(
+    "--fleet", metavar="FILE", help="Default: $DEVICEKIT_FLEET, ./fleet.toml, or the user's own."
+)
+_WHERE = click.option("--where", metavar="FILTER", help="Only these: 'tag=android and ram_mib>=4096'.")
+
+
+@click.group()
+def fleet() -> None:
+    """Measure models on every device of a fleet file; report, history and gate of the results."""
+
+
+@fleet.command(epilog="Then: devicekit fleet list")
+@click.option("--output", "-o", "path", default="fleet.toml", metavar="FILE", help="Default: fleet.toml.")
+@click.option(
+    "--host", metavar="PROFILE", help="Add this machine, as a stand-in under that profile's limits."
+)
+@common
+def init(path: str, host: str | None, format_: str, quiet: bool, verbose: bool) -> None:
+    """Write a fleet file of the devices that are attached now."""
+    from devicekit.fleet.state import write_fleet
+    from devicekit.report import format as fmt
+
+    with watched(quiet=quiet, verbose=verbose):
+        found = write_fleet(Path(path), host=host)
+    if format_ == "json":
+        show_json({"schema": 1, "file": path, "devices": [one.to_json() for one in found]})
+        return
+    unknown = sum(one.profile is None for one in found)
+    count = len(found) - unknown + (host is not None)
+    show_text(f"wrote {path}: {fmt.plural(count, 'device')}\n")
+    if unknown:
+        show_text(f"  → {unknown} more that no profile matches: name one for each in the file\n")
+
+
+@fleet.command("list")
+@_FLEET
+@_WHERE
+@common
+def list_(fleet: str | None, where: str | None, format_: str, quiet: bool, verbose: bool) -> None:
+    """List the fleet's devices: state, profile, what each says about itself."""
+    from devicekit.fleet.state import fleet_state
+
+    with watched(quiet=quiet, verbose=verbose):
+        state = fleet_state(fleet, where)
+    show_json([row.to_json() for row in state.rows]) if format_ == "json" else show_text(state)
+
+
+@fleet.command(
+    epilog="Exit codes: 0 all measured, else the first failed device's; 130 Ctrl-C, then --resume."
+)
+@click.argument("models", nargs=-1, metavar="MODEL…")
+@_FLEET
+@_WHERE
+@click.option("--jobs", type=click.IntRange(1, 256), help="Devices measured at once. Default: all, up to 16.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), help="Measure each so often, a process each. Default: 5."
+)
+@click.option("--label", metavar="NAME", help="A name for the run, as a baseline: main.")
+@click.option("--resume", metavar="RUN", help="Go on with this run (or last); what is measured is kept.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Spread over the workers of a dask scheduler.")
+@click.option(
+    "--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}. Repeatable."
+)
+@click.option("--threads", type=click.IntRange(1, 256), help="Overrides runtime.threads.")
+@measuring
+@building
+@loading
+@stored
+@common
+def run(
+    models: tuple[str, ...], resume: str | None, format_: str, quiet: bool, verbose: bool, **options: Any
+) -> int:
+    """Measure every MODEL on every device: each gets the artifact that fits its profile."""
+    from devicekit.errors import UsageError
+    from devicekit.fleet.run import fleet_resume, fleet_run
+    from devicekit.store.open import open_store
+
+    if bool(models) == bool(resume):
+        found = "no MODEL" if not models else "both MODEL and --resume"
+        raise UsageError(f"{found} given", remedy="name models, or --resume RUN, which knows its models")
+    places = {name: options.pop(name) for name in ("jobs", "scheduler", "store")}
+    how, making = measuring_of(options), _making_of(options)
+    with watched(quiet=quiet, verbose=verbose, rows=True):
+        if resume:
+            given = sorted(name for name, value in options.items() if value not in (None, ()))
+            if given:
+                raise UsageError(
+                    f"--resume takes the run's own plan, not --{given[0]}", remedy="leave that out"
+                )
+            run_id = fleet_resume(resume, **places)
+        else:
+            run_id = fleet_run(models, **places, making=making, measuring=how, **keep_given(options))
+    from devicekit.fleet.report import run_report
+
+    with open_store(places["store"]) as store:
+        report = run_report(store, run_id)
+    show_json(report.to_json()) if format_ == "json" else show_text(report)
+    codes = [row.cell.error["exit_code"] for row in report.rows if row.cell.error]
+    return int(codes[0]) if codes else 0
+
+
+@fleet.command()
+@click.argument("run", default="last")
+@click.option("--baseline", metavar="RUN|N-last", help="Compare with this. Default: the run before it.")
+@stored
+@common_with("md", "csv", "html", "junit")
+def report(
+    run: str,
+    baseline: str | None,
+    store: str | None,
+    output: str | None,
+    format_: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Report RUN (an id, a label, or last): model × device, failures, differences to the run before."""
+    from devicekit.fleet.report import run_report
+    from devicekit.store.open import open_store
+
+    with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
+        found = run_report(opened, run, baseline=baseline, has_timeline=format_ == "html")
+    show(found, format_, output)
+
+
+@fleet.command()
+@click.argument("model")
+@click.option("--device", metavar="NAME", help="Only this device, by its name in the fleet file.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=1000, help="The newest so many points.")
+@stored
+@common_with("csv", "html")
+def history(
+    model: str,
+    device: str | None,
+    limit: int,
+    store: str | None,
+    output: str | None,
+    format_: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Show latency and memory of MODEL over runs, with what changed in between."""
+    from devicekit.fleet.history import history as history_of
+    from devicekit.store.open import open_store
+
+    with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
+        found = history_of(opened, model, device=device, limit=limit)
+    show(found, format_, output)
+
+
+@fleet.command(epilog="Exit codes: 0 passed, 6 a regression, a broken budget or a missing device, 2 usage.")
+@click.option("--baseline", required=True, metavar="RUN|N-last", help="A run, a label, last, or 5-last.")
+@click.option("--max-regression", default="5%", metavar="SHARE", help="Allowed slow-down. Default: 5%.")
+@click.option("--run", default="last", metavar="RUN", help="The run to judge. Default: last.")
+@click.option(
+    "--allow-missing",
+    multiple=True,
+    metavar="DEVICE",
+    help="This device may be missing; '*' for any. Repeatable.",
+)
+@stored
+@common_with("md", "junit")
+def gate(
+    baseline: str,
+    max_regression: str,
+    run: str,
+    allow_missing: tuple[str, ...],
+    store: str | None,
+    output: str | None,
+    format_: str,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Fail on a real regression against a baseline, a broken budget, or a missing device."""
+    from devicekit.fleet.gate import gate as judged
+    from devicekit.store.open import open_store
+    from devicekit.units import parse_share
+
+    limit = parse_share(max_regression, "--max-regression")
+    with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
+        result = judged(opened, baseline=baseline, max_regression=limit, run=run, allow_missing=allow_missing)
+    show(result, format_, output)
+    return fail(result.error, shown=True) if result.error else 0
+
+
+@fleet.command(epilog="Stop it with Ctrl-C: what it measures then is given to another host, or reported.")
+@click.option("--scheduler", required=True, metavar="tcp://HOST:PORT", help="The dask scheduler.")
+@_FLEET
+@_WHERE
+@common
+def worker(
+    scheduler: str, fleet: str | None, where: str | None, format_: str, quiet: bool, verbose: bool
+) -> None:
+    """Offer the devices of this host's fleet file to a dask scheduler, until Ctrl-C.
+
+    Whoever reaches the scheduler runs code here: keep its port to machines you trust."""
+    from devicekit.fleet.cluster import serve_devices
+    from devicekit.fleet.plan import fleet_devices
+    from devicekit.fleet.where import devices_of
+
+    with watched(quiet=quiet, verbose=verbose):
+        serve_devices(scheduler, [entry for entry, _ in devices_of(fleet_devices(fleet), where)])
+
+
+def _making_of(options: dict[str, Any]) -> Any:
+    """Takes the options of `building` and `loading` out of `options`, as a Making."""
+    from dataclasses import fields
+
+    from devicekit.fleet.plan import Making
+
+    given = {one.name: options.pop(one.name, None) for one in fields(Making)}
+    return Making(**keep_given(given))

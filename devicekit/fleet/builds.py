@@ -1,0 +1,182 @@
+"""Artifacts of a fleet run: built once per distinct need of the profiles, and kept in the cache."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from devicekit import __version__, fit
+from devicekit.cache import cached, key_of
+from devicekit.device.temporary import folder_prefix
+from devicekit.digest import sha256_tree
+from devicekit.errors import ConvertError, DevicekitError, DoesNotFit
+from devicekit.fit import Candidate
+from devicekit.fleet.plan import Job, Making
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+
+# The tables of a profile that decide which artifact fits it; its name, calibration and sources do not.
+_NEEDS = ("runtime", "limits", "ops", "quality", "recipes")
+_FILE, _GOLDEN, _FACTS = "artifact.tflite", "golden.npz", "facts.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A .tflite for a device: the candidate that was chosen, and the versions of what made it.
+
+    `miss` and `remedy` say why there is none: then `candidate` is the nearest miss.
+    """
+
+    candidate: Candidate
+    versions: Mapping[str, str]
+    miss: str = ""
+    remedy: str = ""
+
+    def refuse_unfit(self, job: Job) -> None:
+        """Raises DoesNotFit where nothing fits the job's profile."""
+        if self.miss:
+            raise DoesNotFit(job.model.name, job.profile.name, nearest_miss=self.miss, remedy=self.remedy)
+
+
+def need_of(job: Job) -> str:
+    """Returns what is the same for two jobs that take the same artifact."""
+    profile = job.profile.model_dump(mode="json", by_alias=True, include={*_NEEDS})
+    profile["kind"] = job.profile.device.kind
+    profile["limits"].pop("latency_ms")  # nothing is measured here
+    return json.dumps([job.cell.model.sha256, str(job.model), profile], sort_keys=True)
+
+
+def build_artifact(job: Job, making: Making, keep: Path) -> Artifact:
+    """Returns the artifact that fits the job's profile, chosen without measuring: the smallest where
+    the profile prefers latency (fit.TIE_BREAKS). `keep` is a folder for what the cache cannot tell apart.
+
+    Raises ModelError, RecipeError, UsageError.
+    """
+    from devicekit.deploy import customized
+
+    profile = customized(
+        job.profile,
+        making.recipes,
+        prefer=cast("Any", making.prefer),
+        min_cosine=making.min_cosine,
+        min_top1=making.min_top1_agreement,
+        io=cast("Any", making.io),
+    )
+    key = _key(job, making)
+    if key is None:  # an own function may read anything: nothing tells whether it is still the same
+        folder = Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=keep))
+        _build(job, profile, making, folder)
+    else:
+        folder, _ = cached("fleet", key, lambda folder: _build(job, profile, making, folder))
+    return _read(folder)
+
+
+def _key(job: Job, making: Making) -> str | None:
+    if any(text and ".py:" in text for text in (making.data, making.eval_function)) or making.custom_objects:
+        return None
+    data = Path(making.data) if making.data else None
+    return key_of(
+        {
+            "need": need_of(job),
+            "making": json.dumps(asdict(making), sort_keys=True),
+            "data": sha256_tree(data) if data and data.exists() else None,
+            "kit": __version__,
+            "versions": json.dumps(_versions()),
+        }
+    )
+
+
+def _build(job: Job, profile: "Profile", making: Making, folder: Path) -> None:
+    """Fills `folder` with the artifact and what is known of it."""
+    from devicekit.convert.source import convert_source
+    from devicekit.deploy import build_candidates
+    from devicekit.quantize.build import ORIGINAL
+
+    source = convert_source(job.model, flex=profile.ops.flex, **making.loading())
+    with tempfile.TemporaryDirectory(prefix=folder_prefix()) as scratch:
+        built = build_candidates(
+            source,
+            profile.recipes.try_,
+            data=making.data,
+            eval_function=making.eval_function,
+            out_dir=Path(scratch),
+            **fit.demands(profile),
+            **({} if making.timeout_s is None else {"timeout_s": making.timeout_s}),
+        )
+        if making.recipes and [one.recipe for one in built.candidates] == [ORIGINAL]:
+            raise ConvertError(
+                str(job.model),
+                found=f"it is quantized already, {' and '.join(making.recipes)} needs the float model",
+                remedy="give the model that it was quantized from",
+            )
+        candidates = fit.choose(fit.screen(profile, built.candidates, source.layers), profile.recipes.prefer)
+        chosen = next((one for one in candidates if one.status == "chosen"), None)
+        miss, remedy = ("", "") if chosen else fit.nearest_miss(candidates)
+        best = chosen or candidates[0]
+        if chosen and chosen.path:
+            shutil.copyfile(chosen.path, folder / _FILE)
+        if chosen and chosen.golden:
+            shutil.copyfile(chosen.golden, folder / _GOLDEN)
+        facts = {
+            "candidate": best.to_json(),
+            "miss": miss,
+            "remedy": remedy,
+            "versions": {**_versions(), **source.versions},
+        }
+        (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _read(folder: Path) -> Artifact:
+    from devicekit.quantize.fidelity import Fidelity
+
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    one = facts["candidate"]
+    candidate = Candidate(
+        recipe=one["recipe"],
+        path=folder / _FILE if (folder / _FILE).is_file() else None,
+        size_bytes=one["size_bytes"],
+        sha256=one["sha256"],
+        status=one["status"],
+        fidelity=None if one["fidelity"] is None else Fidelity(**one["fidelity"]),
+        golden=folder / _GOLDEN if (folder / _GOLDEN).is_file() else None,
+        notes=tuple(one["notes"]),
+    )
+    return Artifact(candidate, facts["versions"], facts["miss"], facts["remedy"])
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("ai-edge-litert", "litert-quantizer")}
+
+
+def shipped(artifact: Artifact) -> tuple[Artifact, bytes, bytes | None]:
+    """Returns an artifact as it travels to another host: without paths, and its files' bytes."""
+    candidate = artifact.candidate
+    files = [path.read_bytes() if path else None for path in (candidate.path, candidate.golden)]
+    return replace(artifact, candidate=replace(candidate, path=None, golden=None)), files[0] or b"", files[1]
+
+
+def received(artifact: Artifact, model: bytes, golden: bytes | None, folder: Path) -> Artifact:
+    """Returns the artifact with its files in `folder`."""
+    (folder / _FILE).write_bytes(model)
+    if golden is not None:
+        (folder / _GOLDEN).write_bytes(golden)
+    candidate = replace(
+        artifact.candidate, path=folder / _FILE, golden=folder / _GOLDEN if golden is not None else None
+    )
+    return replace(artifact, candidate=candidate)
+
+
+def failure_of(error: BaseException) -> DevicekitError:
+    """Returns what a step raised as an error of ours: one that nobody foresaw is a row too."""
+    if isinstance(error, DevicekitError):
+        return error
+    return DevicekitError(
+        f"devicekit failed in a way it should not: {type(error).__name__}: {error}",
+        remedy="run it on this device alone with --debug and report what it prints",
+    )

@@ -1,0 +1,262 @@
+"""Running a fleet: every cell is filed as soon as it is known; one failure never stops the others."""
+
+import contextvars
+import itertools
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from devicekit import progress
+from devicekit.device.lock import locked
+from devicekit.device.temporary import folder_prefix
+from devicekit.errors import Busy, DevicekitError, StoreError, UsageError
+from devicekit.fleet.builds import Artifact, build_artifact, failure_of, need_of
+from devicekit.fleet.cell import run_cell
+from devicekit.fleet.plan import AS_PROFILES_SAY, FleetPlan, Job, Making, plan_fleet, read_plan
+from devicekit.measuring import NO_WISHES, Measuring
+from devicekit.store.filing import Outcome, end_run, file_cell, new_run
+from devicekit.store.open import Store, open_store
+from devicekit.store.reading import cells_of, find_run
+
+_log = logging.getLogger(__name__)
+
+ROUNDS = 5
+# Devices that are measured at once, where nobody says how many: a thread each, which mostly waits.
+MOST_JOBS = 16
+NEVER = threading.Event()
+
+# What runs the cells: the run's jobs and a function to file each outcome in, called from any thread.
+Scheduler = Callable[[FleetPlan, Sequence[Job], Callable[[Job, Outcome], None]], None]
+
+
+def fleet_run(
+    models: Sequence[str | Path],
+    *,
+    fleet: str | Path | None = None,
+    where: str | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    store: str | Path | None = None,
+    label: str | None = None,
+    rounds: int = ROUNDS,
+    making: Making = AS_PROFILES_SAY,
+    measuring: Measuring = NO_WISHES,
+    threads: int | None = None,
+) -> str:
+    """Runs every model on every device of the fleet that `where` keeps; returns the run's id.
+
+    `jobs` devices are measured at once (None: MOST_JOBS), one thing at a time on each; `scheduler` is a
+    dask scheduler's address that spreads them over hosts instead. `label` is a name for the run, as a
+    baseline. Cells that fail are filed with their reason. Raises ProfileError, UsageError and LoadError
+    before anything runs, StoreError where results cannot be filed.
+    """
+    plan = plan_fleet(
+        models, fleet=fleet, where=where, making=making, measuring=measuring, threads=threads, rounds=rounds
+    )
+    run_all = _scheduled(scheduler, jobs)
+    with open_store(store) as opened:
+        run_id = new_run(opened, "fleet", plan.to_json(), [job.cell for job in plan.jobs], label=label)
+        _run(opened, run_id, plan, plan.jobs, run_all)
+    return run_id
+
+
+def fleet_resume(
+    run: str, *, jobs: int | None = None, scheduler: str | None = None, store: str | Path | None = None
+) -> str:
+    """Goes on with an interrupted run: what is measured is kept, the rest is done; returns the run's id.
+
+    Cells that failed are tried again. Raises UsageError where a model or profile has changed since, Busy
+    where the run is going on elsewhere on this host, and as `fleet_run`.
+    """
+    run_all = _scheduled(scheduler, jobs)
+    with open_store(store) as opened:
+        with opened.reading() as connection:
+            found = find_run(connection, run, kind="fleet")
+            done = {(one.model, one.device) for one in cells_of(connection, found.id) if one.state == "done"}
+        plan = read_plan(found.plan, found.id)
+        left = [job for job in plan.jobs if (job.cell.model.name, job.entry.name) not in done]
+        _run(opened, found.id, plan, left, run_all)
+    return found.id
+
+
+def _scheduled(scheduler: str | None, jobs: int | None) -> Scheduler:
+    """Returns what runs cells: threads here, or a dask cluster. Raises UsageError where there is none."""
+    if scheduler is None:
+        return lambda plan, left, file: _run_here(plan, left, file, jobs=jobs)
+    from devicekit.fleet.cluster import connected, run_on_cluster
+
+    client = connected(scheduler)  # before anything is filed
+    return lambda plan, left, file: run_on_cluster(client, plan, left, file)
+
+
+def _run(store: Store, run_id: str, plan: FleetPlan, left: Sequence[Job], run_all: Scheduler) -> None:
+    ended = itertools.count(1)
+
+    def file(job: Job, outcome: Outcome) -> None:
+        file_cell(store, run_id, job.cell, outcome)
+        _tell(plan, job, outcome)
+        done = next(ended)
+        progress.report("run", detail=f"{done} of {len(left)} done", done=done, total=len(left))
+
+    try:
+        with _alone(run_id):
+            progress.report("run", detail=f"{run_id}   {_shape(plan)}", total=len(left))
+            run_all(plan, left, file)
+        end_run(store, run_id)
+    except KeyboardInterrupt:
+        _log.warning(
+            "run %s was interrupted; what is measured is kept: devicekit fleet run --resume %s",
+            run_id,
+            run_id,
+        )
+        raise
+    except StoreError:
+        _log.warning("run %s ended early; go on with: devicekit fleet run --resume %s", run_id, run_id)
+        raise
+
+
+@contextmanager
+def _alone(run_id: str) -> Iterator[None]:
+    """Holds a run against another kit on this host that would resume it meanwhile. Raises UsageError."""
+    try:
+        with locked(f"run:{run_id}", wait_s=0.0):
+            yield
+    except Busy as error:
+        if f"run:{run_id}" not in error.message:
+            raise
+        raise UsageError(
+            f"{run_id} is going on in another process", remedy="wait for it to end, or end it first"
+        ) from error
+
+
+def _run_here(
+    plan: FleetPlan, left: Sequence[Job], file: Callable[[Job, Outcome], None], *, jobs: int | None
+) -> None:
+    """Runs the jobs on threads, a device at a time on each; artifacts are built on this one."""
+    devices: dict[str, list[Job]] = {}  # by address: one device under two names is still one device
+    for job in left:
+        devices.setdefault(job.entry.address, []).append(job)
+    artifacts: dict[str, Future[Artifact]] = {need_of(job): Future() for job in left}
+    stop = threading.Event()
+
+    def run_device(queue: Sequence[Job]) -> None:
+        for job in queue:
+            with on_row(job.entry.name, stop):
+                progress.report("waiting", detail=f"for the artifact of {job.cell.model.name}")
+                outcome = _outcome(job, plan, artifacts[need_of(job)])
+            file(job, outcome)
+
+    workers = min(jobs or MOST_JOBS, max(len(devices), 1))
+    with (
+        tempfile.TemporaryDirectory(prefix=folder_prefix()) as keep,
+        ThreadPoolExecutor(workers, thread_name_prefix="device") as pool,
+    ):
+        running = [
+            pool.submit(contextvars.copy_context().run, run_device, queue) for queue in devices.values()
+        ]
+        try:
+            build_all(plan, left, artifacts, Path(keep))
+            for one in running:
+                one.result()
+        except BaseException:  # Ctrl-C, or a store that takes nothing more: end the others too
+            stop.set()
+            for one in running:
+                one.cancel()
+            for waited in artifacts.values():
+                waited.cancel()
+            raise
+
+
+def build_all(
+    plan: FleetPlan, left: Sequence[Job], artifacts: Mapping[str, "Future[Artifact]"], keep: Path
+) -> None:
+    """Fulfils each need's future, in the order of the jobs: with the artifact, or why there is none.
+
+    `keep` is a folder that lives as long as the run.
+    """
+    for job in left:
+        wanted = artifacts[need_of(job)]
+        if wanted.done():
+            continue
+        try:
+            with on_row("artifacts", NEVER):
+                wanted.set_result(build_artifact(job, plan.making, keep))
+        except Exception as error:
+            wanted.set_exception(failure_of(error))
+    progress.report("artifacts", detail=f"{len(artifacts)} built, or there before", done=1, total=1)
+
+
+def _outcome(job: Job, plan: FleetPlan, artifact: "Future[Artifact]") -> Outcome:
+    try:
+        built = artifact.result()
+        built.refuse_unfit(job)
+    except DevicekitError as error:
+        return Outcome(error, attempts=0)
+    return run_cell(
+        built,
+        job.profile,
+        job.entry.address,
+        measuring=plan.measuring,
+        threads=plan.threads,
+        rounds=plan.rounds,
+    )
+
+
+@contextmanager
+def on_row(name: str, stop: threading.Event) -> Iterator[None]:
+    """Has what the block reports appear on a row of that name; ends the block there once `stop` is set."""
+    token = progress.current.set(_Row(name, progress.current.get(), stop))
+    try:
+        yield
+    finally:
+        progress.current.reset(token)
+
+
+class _Row:
+    """Progress of one device: each of its steps is the detail of its row. Ends the thread after Ctrl-C."""
+
+    def __init__(self, name: str, whole: progress.Progress, stop: threading.Event) -> None:
+        self._name = name
+        self._whole = whole
+        self._stop = stop
+
+    def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        words = "measuring" if step == "measure" else f"{step} {detail}".strip()
+        if step == "measure" and total:
+            words = f"measuring, round {min(int(done) + 1, int(total))} of {int(total)}"
+        # A step that ends is not the end of its device.
+        self._whole.update(
+            self._name, detail=words, done=done, total=total if total and done < total else None
+        )
+
+
+def _tell(plan: FleetPlan, job: Job, outcome: Outcome) -> None:
+    """Reports how a cell ended, on its device's row."""
+    from devicekit.report import format as fmt
+
+    if outcome.error is not None:
+        words = f"failed: {outcome.error.message}"
+    else:
+        [candidate] = outcome.candidates
+        assert candidate.measurement is not None
+        taken = candidate.measurement
+        words = (
+            f"{candidate.recipe}   {fmt.ms(taken.latency.typical_us)} ms   "
+            f"{fmt.mib(taken.memory.must_have_bytes)}   {taken.stability}"
+        )
+    if len({one.model for one in plan.jobs}) > 1:
+        words = f"{job.cell.model.name}   {words}"
+    progress.report(job.entry.name, detail=words.splitlines()[0], done=1, total=1)
+
+
+def _shape(plan: FleetPlan) -> str:
+    from devicekit.report import format as fmt
+
+    models, devices = ({job.model for job in plan.jobs}, {job.entry.name for job in plan.jobs})
+    return f"{fmt.plural(len(models), 'model')} × {fmt.plural(len(devices), 'device')}"

@@ -1,0 +1,9 @@
+"""Results as JSON, for scripts."""
+
+from typing import Any
+
+from devicekit.document import dumps
+
+
+def render(results: Any) -> str:
+    return dumps(results.to_json()) + "\n"
