@@ -64,10 +64,13 @@ def deploy(
     folder: str | Path | None = None,
     overwrite: bool = False,
     keep_all: bool = False,
+    store: str | Path | None = None,
     timeout_s: float | None = None,
     **loading: Unpack["Loading"],
 ) -> Deployment:
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
+
+    It is filed in the `store` too (store.open.open_store; "": in none), where reports and histories find it.
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
     None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
@@ -83,6 +86,7 @@ def deploy(
     from devicekit.device.discover import choose, refuse_others
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import hard, plan_for
+    from devicekit.store.deployments import file_in_store
 
     model = Path(model)
     target = customized(
@@ -133,7 +137,7 @@ def deploy(
             if not lost:
                 candidates = fit.choose(candidates, target.recipes.prefer)
                 sustained_run, lost = _sustain_chosen(board, candidates, plan, measuring)
-        return output.file_deployment(
+        deployment = output.file_deployment(
             Deployment(
                 model=model,
                 profile=target,
@@ -152,6 +156,7 @@ def deploy(
             place,
             keep_all=keep_all,
         )
+    return file_in_store(deployment, chosen.name or facts.address, store)
 
 
 def convert(

@@ -119,7 +119,7 @@ class Deployment(Conversion):
     `predicted` is the latency of the chosen candidate on the profile's device where it was not measured
     there, or why there is none. `seconds` maps each step to its wall time. `sustained` is the long run of the
     chosen candidate, where one was asked for. `lost` is why measuring ended early: the device failed, and
-    nothing is chosen. `folder` is None until the deployment is filed.
+    nothing is chosen. `folder` is None until the deployment is filed, `run` its run in the store, if any.
     """
 
     profile: "Profile"
@@ -129,6 +129,7 @@ class Deployment(Conversion):
     sustained: Measurement | None = None
     lost: DeviceError | None = None
     folder: Path | None = None
+    run: str | None = None
 
     @property
     def error(self) -> DevicekitError | None:
@@ -164,4 +165,5 @@ class Deployment(Conversion):
             "latency_reason": self.latency_reason,
             "seconds": {step: round(seconds, 2) for step, seconds in self.seconds.items()},
             "folder": None if self.folder is None else str(self.folder),
+            "run": self.run,
         }

@@ -17,6 +17,7 @@ from devicekit.cli.options import (
     on_device,
     show_json,
     show_text,
+    stored,
     watched,
 )
 
@@ -35,6 +36,8 @@ from devicekit.cli.options import (
 @budgets
 @building
 @loading
+@stored
+@click.option("--no-store", "store", flag_value="", help="File it in the output folder alone.")
 @common
 def deploy(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
     """Convert, quantize, check and measure MODEL, and file the artifact that fits the profile.

@@ -80,10 +80,14 @@ class Devices:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The device to use, by its address or itself; `notes` say what of the choice the user should know."""
+    """The device to use, by its address or itself; `notes` say what of the choice the user should know.
+
+    `name` is its alias in the fleet file, None where it was named otherwise.
+    """
 
     address: "str | Device"
     notes: tuple[str, ...] = ()
+    name: str | None = None
 
 
 def found_devices(fleet: Sequence[Entry]) -> Iterator[Found]:
@@ -142,7 +146,9 @@ def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
     if not isinstance(address, str):
         return Chosen(address)
     if address != "auto":
-        return Chosen(resolved(address))
+        found_address = resolved(address)
+        is_alias = found_address != address and address not in found_address
+        return Chosen(found_address, name=address if is_alias else None)
     fleet = [one for one in read_fleet(fleet_path()) if profile is None or one.profile_name == profile.name]
     known = {entry.address for entry in fleet}
     attached = [f"adb:{serial}" for serial in attached_serials()]

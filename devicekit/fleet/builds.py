@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # The tables of a profile that decide which artifact fits it; its name, calibration and sources do not.
 _NEEDS = ("runtime", "limits", "ops", "quality", "recipes")
-_FILE, _GOLDEN, _FACTS = "artifact.tflite", "golden.npz", "facts.json"
+_GOLDEN, _FACTS = "golden.npz", "facts.json"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _build(job: Job, profile: "Profile", making: Making, folder: Path) -> None:
         miss, remedy = ("", "") if chosen else fit.nearest_miss(candidates)
         best = chosen or candidates[0]
         if chosen and chosen.path:
-            shutil.copyfile(chosen.path, folder / _FILE)
+            shutil.copyfile(chosen.path, folder / f"{job.cell.model.name}.tflite")
         if chosen and chosen.golden:
             shutil.copyfile(chosen.golden, folder / _GOLDEN)
         facts = {
@@ -137,7 +137,7 @@ def _read(folder: Path) -> Artifact:
     one = facts["candidate"]
     candidate = Candidate(
         recipe=one["recipe"],
-        path=folder / _FILE if (folder / _FILE).is_file() else None,
+        path=next(folder.glob("*.tflite"), None),
         size_bytes=one["size_bytes"],
         sha256=one["sha256"],
         status=one["status"],
@@ -155,19 +155,21 @@ def _versions() -> dict[str, str]:
 
 
 def shipped(artifact: Artifact) -> tuple[Artifact, bytes, bytes | None]:
-    """Returns an artifact as it travels to another host: without paths, and its files' bytes."""
+    """Returns an artifact as it travels to another host: without folders, and its files' bytes."""
     candidate = artifact.candidate
     files = [path.read_bytes() if path else None for path in (candidate.path, candidate.golden)]
-    return replace(artifact, candidate=replace(candidate, path=None, golden=None)), files[0] or b"", files[1]
+    bare = replace(candidate, path=candidate.path and Path(candidate.path.name), golden=None)
+    return replace(artifact, candidate=bare), files[0] or b"", files[1]
 
 
 def received(artifact: Artifact, model: bytes, golden: bytes | None, folder: Path) -> Artifact:
     """Returns the artifact with its files in `folder`."""
-    (folder / _FILE).write_bytes(model)
+    path = folder / (artifact.candidate.path or Path("model.tflite")).name
+    path.write_bytes(model)
     if golden is not None:
         (folder / _GOLDEN).write_bytes(golden)
     candidate = replace(
-        artifact.candidate, path=folder / _FILE, golden=folder / _GOLDEN if golden is not None else None
+        artifact.candidate, path=path, golden=folder / _GOLDEN if golden is not None else None
     )
     return replace(artifact, candidate=candidate)
 

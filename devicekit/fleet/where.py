@@ -65,15 +65,15 @@ def devices_of(fleet: Sequence[tuple[Entry, "Profile"]], where: str | None) -> "
 
 
 def _parsed(where: str) -> Any:
-    from lark.exceptions import LarkError, UnexpectedInput
+    from lark.exceptions import LarkError, UnexpectedInput, UnexpectedToken
 
     if len(where) > MAX_LENGTH:
         raise UsageError(f"--where has {len(where)} characters, at most {MAX_LENGTH} are read", remedy=REMEDY)
     try:
         return _parser().parse(where)
     except UnexpectedInput as error:
-        column = getattr(error, "column", -1)
-        place = f"at position {column}" if isinstance(column, int) and column > 0 else "at its end"
+        is_cut = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+        place = "at its end" if is_cut else f"at position {error.column}"
         raise UsageError(f"--where '{where}' makes no sense {place}", remedy=REMEDY) from error
     except (LarkError, RecursionError) as error:
         raise UsageError(f"--where '{where[:80]}' makes no sense", remedy=REMEDY) from error

@@ -114,16 +114,16 @@ def last_runs(connection: "Connection", *, limit: int, kind: str | None = None) 
 
 
 def find_run(connection: "Connection", name: str = LAST, *, kind: str | None = None) -> Run:
-    """Returns the run of that id, the newest with that label, or for "last" the newest of all.
+    """Returns the run of that id, the newest with that label, or for "last" the newest of all, or of `kind`.
 
     Raises UsageError where there is none.
     """
     from devicekit.store import schema as t
 
     wanted = _runs().limit(1)
-    if kind:
-        wanted = wanted.where(t.runs.c.kind == kind)
-    if name != LAST:
+    if name == LAST:
+        wanted = wanted.where(t.runs.c.kind == kind) if kind else wanted
+    else:
         wanted = wanted.where((t.runs.c.id == name) | (t.runs.c.label == name))
     row = connection.execute(wanted).first()
     if row is not None:

@@ -39,6 +39,8 @@ def lines(deployment: "Deployment") -> Iterator[Any]:
         yield from _sustained(deployment.sustained)
     if deployment.folder is not None:
         yield labelled([("written", escape(_written(deployment)))])
+    if deployment.run is not None:
+        yield labelled([("filed", f"run {deployment.run}: devicekit results show {deployment.run}")])
 
 
 def _sustained(run: "Measurement") -> Iterator[Any]:

@@ -92,6 +92,9 @@ def history_lines(history: "History") -> Iterator[Any]:
             left=3,
             optional=("p95", "recipe"),
         )
+        changed = [(one.cell.run_id, one.change.notes) for one in shown if one.change and one.change.notes]
+        if changed:
+            yield labelled([(f"◆ {run}  ", escape("; ".join(notes))) for run, notes in changed])
 
 
 def state_lines(state: "FleetState") -> Iterator[Any]:
@@ -194,7 +197,6 @@ def _point(point: "Point") -> tuple[str, ...]:
     taken = point.cell.taken
     assert taken is not None
     change = point.change.words if point.change else ""
-    notes = "; ".join(point.change.notes) if point.change else ""
     return (
         point.cell.run_id,
         f"{taken.taken_at:%Y-%m-%d %H:%M}",
@@ -203,7 +205,7 @@ def _point(point: "Point") -> tuple[str, ...]:
         fmt.ms(taken.p95_us),
         fmt.mib(taken.must_have_bytes),
         escape(change),
-        escape(notes),
+        "◆" if point.change and point.change.notes else "",
     )
 
 
