@@ -165,5 +165,4 @@ class Deployment(Conversion):
             "latency_reason": self.latency_reason,
             "seconds": {step: round(seconds, 2) for step, seconds in self.seconds.items()},
             "folder": None if self.folder is None else str(self.folder),
-            "run": self.run,
         }

@@ -49,7 +49,7 @@ def deploy(model: str, format_: str, quiet: bool, verbose: bool, **options: Any)
     with watched(quiet=quiet, verbose=verbose):
         deployment = devicekit.deploy(Path(model), measuring=measuring, **keep_given(options))
     if format_ == "json":
-        show_json(deployment.to_json())
+        show_json({**deployment.to_json(), "run": deployment.run})
     else:
         show_text(deployment)
     if deployment.error is None:

@@ -150,12 +150,12 @@ def server_of(address: str) -> tuple[str, int, str]:
     return match["host"].strip("[]"), int(match["port"]), match["serial"]
 
 
-def is_serving() -> bool:
-    """Returns whether an adb server runs."""
+def is_serving(server: tuple[str, int] | None = None) -> bool:
+    """Returns whether an adb server runs: here, or at another host and port."""
     from adbutils import AdbClient
     from adbutils._adb import _check_server
 
-    client = AdbClient()
+    client = AdbClient(*(server or ()))
     return bool(_check_server(client.host, client.port))
 
 
@@ -185,6 +185,8 @@ def _client(server: tuple[str, int] | None = None) -> Any:
     from adbutils import AdbClient, adb_path
 
     if server is not None:
+        if not is_serving(server):  # adbutils would start one here instead, and leave a socket open
+            raise ConnectionRefusedError("nothing listens there")
         return AdbClient(*server, socket_timeout=CONNECT_S)
 
     client = AdbClient(socket_timeout=CONNECT_S)

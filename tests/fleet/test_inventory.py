@@ -48,6 +48,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "device[0].address",
         "device[0].tags",
         "device[2].name",
+        'device[1].profile: is "p", must be one of `devicekit profile list`',
         "device[2].note",
     ):
         assert words in message, message
@@ -72,3 +73,48 @@ def test_the_environment_names_the_file_before_the_folder(
     assert fleet_path() == Path("fleet.toml")
     monkeypatch.setenv("DEVICEKIT_FLEET", "other.toml")
     assert fleet_path() == Path("other.toml")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "adb:X1",
+        "adb+tcp://10.0.0.2:5037/X1",
+        "adb+tcp://[::1]:5037/X1",
+        "ssh://pi@board",
+        "host",
+        "fake:a?run_s=1",
+    ],
+)
+def test_addresses_of_every_kind(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(f'schema = 1\n[[device]]\nname = "a"\nprofile = "pixel7"\naddress = "{address}"\n')
+    assert read_fleet(path)[0].address == address
+
+
+@pytest.mark.parametrize("address", ["adb:", "ssh://", "hosts", "adb+tcp://", "http://x", "usb:1"])
+def test_what_is_no_address(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(f'schema = 1\n[[device]]\nname = "a"\nprofile = "pixel7"\naddress = "{address}"\n')
+    with pytest.raises(FleetError, match=r"must be adb:SERIAL, adb\+tcp"):
+        read_fleet(path)
+
+
+def test_a_profile_s_file_lies_beside_the_fleet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.toml").write_text('schema = 1\nextends = "pixel7"\n')
+    path = tmp_path / "lab.toml"
+    text = 'schema = 1\n[[device]]\nname = "a"\nprofile = "{}"\naddress = "host"\n'
+    path.write_text(text.format("own.toml"))
+    monkeypatch.chdir("/")
+    [entry] = read_fleet(path)
+    assert (Path(entry.profile), entry.profile_name) == (tmp_path / "own.toml", "own")
+    path.write_text(text.format("other.toml"))
+    with pytest.raises(FleetError, match="no such file"):
+        read_fleet(path)
+
+
+def test_a_typo_in_a_profile_s_name_gets_a_guess(tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text('schema = 1\n[[device]]\nname = "a"\nprofile = "pixle7"\naddress = "host"\n')
+    with pytest.raises(FleetError, match=r"did you mean pixel7\?"):
+        read_fleet(path)

@@ -292,7 +292,8 @@ def _changes(report: "RunReport") -> list[dict[str, str]]:
                 "notes": "; ".join(filter(None, (change.obstacle, *change.notes))),
             }
         )
-    return found
+    order = ("slower", "faster", "")  # what the noise cannot explain comes first
+    return sorted(found, key=lambda one: order.index(one["kind"]))
 
 
 def _conditions(measured: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:

@@ -17,6 +17,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 _COLOURS = {"fits": "green", "does not fit": "yellow", "failed": "red", "not run": "dim"}
 # A history in text shows so many points of a device; --format csv has all.
 MOST_POINTS = 12
+# Names of people's files and devices may be of any length, a line is not.
+MOST_NAME = 28
 
 
 def run_lines(report: "RunReport") -> Iterator[Any]:
@@ -108,7 +110,7 @@ def state_lines(state: "FleetState") -> Iterator[Any]:
     errors = [(row.entry.name, row.found.error) for row in state.rows if row.found.error]
     if errors:
         yield ""
-        yield labelled([(f"{name}  ", escape(f"{e.message} → {e.remedy}")) for name, e in errors])
+        yield labelled([(f"{_short(name)}  ", escape(f"{e.message} → {e.remedy}")) for name, e in errors])
     ready = sum(row.found.state == "ready" for row in state.rows)
     yield ""
     yield f"{ready} of {fmt.plural(len(state.rows), 'device')} ready"
@@ -143,8 +145,8 @@ def _run_row(row: "Row", *, has_change: bool) -> tuple[str, ...]:
     colour = _COLOURS[row.status]
     change = (escape(row.change.words) if row.change else "new",) if has_change else ()
     return (
-        escape(row.cell.device),
-        escape(row.cell.model),
+        escape(_short(row.cell.device)),
+        escape(_short(row.cell.model)),
         taken.recipe,
         fmt.ms(taken.typical_us),
         fmt.ms(taken.p95_us),
@@ -176,7 +178,7 @@ def _troubles(report: "RunReport") -> Iterator[Any]:
 
 def _shaky(measured: "Sequence[Row]") -> Iterator[Any]:
     rows = [
-        (f"{row.cell.device}  ", escape(row.cell.taken.stability))
+        (f"{_short(row.cell.device)}  ", escape(row.cell.taken.stability))
         for row in measured
         if row.cell.taken and not row.cell.taken.stability.startswith("stable")
     ]
@@ -223,7 +225,7 @@ def _state(row: "FleetRow") -> tuple[str, ...]:
     battery = None if facts is None or facts.battery_percent is None else f"{facts.battery_percent} %"
     heat = None if facts is None or facts.temperature_c is None else f"{facts.temperature_c:.0f} °C"
     values = (
-        row.entry.name,
+        _short(row.entry.name),
         row.found.state,
         row.profile.name,
         row.entry.address,
@@ -236,7 +238,12 @@ def _state(row: "FleetRow") -> tuple[str, ...]:
 
 
 def _name(model: str, device: str, several: bool) -> str:
-    return f"{device} · {model}" if several else device
+    return f"{_short(device)} · {_short(model)}" if several else _short(device)
+
+
+def _short(name: str) -> str:
+    """Returns a name that leaves room for what is said about it."""
+    return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
 
 
 def _label(run: "Run") -> str:
