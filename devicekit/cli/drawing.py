@@ -45,7 +45,9 @@ class _Ends:
 
     def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
         if (total is not None and done >= total) or (step == "run" and not done):
-            print(f"{step}: {detail}", file=sys.stderr, flush=True)
+            # In one piece: several threads report.
+            sys.stderr.write(f"{step}: {detail}\n")
+            sys.stderr.flush()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from devicekit import __version__, fit
 from devicekit.cache import cached, key_of
@@ -56,16 +56,7 @@ def build_artifact(job: Job, making: Making, keep: Path) -> Artifact:
 
     Raises ModelError, RecipeError, UsageError.
     """
-    from devicekit.deploy import customized
-
-    profile = customized(
-        job.profile,
-        making.recipes,
-        prefer=cast("Any", making.prefer),
-        min_cosine=making.min_cosine,
-        min_top1=making.min_top1_agreement,
-        io=cast("Any", making.io),
-    )
+    profile = making.applied_to(job.profile)
     key = _key(job, making)
     if key is None:  # an own function may read anything: nothing tells whether it is still the same
         folder = Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=keep))

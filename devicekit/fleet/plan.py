@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from devicekit.errors import LoadError, UsageError
 from devicekit.fleet.inventory import Entry, fleet_path, read_fleet
@@ -36,6 +36,21 @@ class Making:
     rewrite: bool = True
     custom_ops: tuple[str, ...] = ()
     timeout_s: float | None = None
+
+    def applied_to(self, profile: "Profile") -> "Profile":
+        """Returns the profile with what is set here. Raises RecipeError, UsageError, as `deploy` does."""
+        from devicekit.check.model import refuse_unlisted
+        from devicekit.deploy import customized
+
+        refuse_unlisted(self.custom_ops, profile)
+        return customized(
+            profile,
+            self.recipes,
+            prefer=cast("Any", self.prefer),
+            min_cosine=self.min_cosine,
+            min_top1=self.min_top1_agreement,
+            io=cast("Any", self.io),
+        )
 
     def loading(self) -> dict[str, Any]:
         """Returns the options of convert_source."""
@@ -104,6 +119,8 @@ def plan_fleet(
     Raises FleetError, ProfileError, UsageError (no fleet, no model, a model twice), LoadError.
     """
     devices = devices_of(fleet_devices(fleet), where)
+    for _, profile in devices:
+        making.applied_to(profile)  # what is wrong with the options is said before the long work
     refs = {Path(model): _ref(Path(model)) for model in models}
     names = [ref.name for ref in refs.values()]
     for name in names:

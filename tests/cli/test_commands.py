@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,7 +61,8 @@ def test_deploy_reads_well(data: Path, tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 100
     assert any(line.startswith("▸") and line.endswith("chosen") for line in lines)
     assert "latency on Google Pixel 7: not predicted" in result.stdout
-    assert "digits.float32.pixel7/" in lines[-1]
+    assert "digits.float32.pixel7/" in lines[-2]
+    assert re.fullmatch(r"filed +run (\S+): devicekit results show \1", lines[-1])
     assert "\x1b" not in result.stdout + result.stderr
     assert "quantize: int8" in result.stderr and "measure: int8" in result.stderr
 
