@@ -174,6 +174,14 @@ def prediction() -> Any:
     return bench_prediction
 
 
+def fleets() -> Any:
+    """Returns the benchmarks of fleets, their store, gate and report."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import bench_fleet
+
+    return bench_fleet
+
+
 BENCHES = {
     "help": bench_help,
     "profiles": bench_profiles,
@@ -184,6 +192,10 @@ BENCHES = {
     "deploy": lambda: devices().first_inference(say),
     "memory": lambda: devices().memory(say),
     "prediction": lambda: prediction().memory(say),
+    "fleet": lambda: fleets().fleet(say),
+    "store": lambda: fleets().store(say),
+    "gate": lambda: fleets().gate(say),
+    "report": lambda: fleets().report(say),
 }
 
 

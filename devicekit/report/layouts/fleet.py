@@ -17,6 +17,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 _COLOURS = {"fits": "green", "does not fit": "yellow", "failed": "red", "not run": "dim"}
 # A history in text shows so many points of a device; --format csv has all.
 MOST_POINTS = 12
+# Nobody reads more rows of a run there; nor more troubles.
+MOST_ROWS = 100
 # Names of people's files and devices may be of any length, a line is not.
 MOST_NAME = 28
 
@@ -31,7 +33,8 @@ def run_lines(report: "RunReport") -> Iterator[Any]:
         yield f"  → it is not complete: devicekit fleet run --resume {report.run.id}"
     yield ""
     measured = [row for row in report.rows if row.cell.taken]
-    if measured:
+    shown = _worth_a_line(measured)
+    if shown:
         several = len(report.models) > 1
         header = [
             "device",
@@ -46,7 +49,7 @@ def run_lines(report: "RunReport") -> Iterator[Any]:
             "",
         ]
         header += ["change"] if report.previous else []
-        rows = [_run_row(row, has_change=report.previous is not None) for row in measured]
+        rows = [_run_row(row, has_change=report.previous is not None) for row in shown]
         if not several:
             del header[1]
             rows = [row[:1] + row[2:] for row in rows]
@@ -57,10 +60,26 @@ def run_lines(report: "RunReport") -> Iterator[Any]:
             optional=("cosine", "peak", "p95", "evidence", "must-have"),
         )
         yield ""
+    if len(shown) < len(measured):
+        more = f"{len(measured) - len(shown)} more fit, and differ from the run before by no more than noise"
+        yield f"{more}: --format csv or html has all"
+        yield ""
     yield from _troubles(report)
-    yield from _shaky(measured)
+    yield from _shaky(shown)
     if report.rows:
         yield f"charts: devicekit fleet report {report.run.id} --format html -o report.html"
+
+
+def _worth_a_line(measured: "Sequence[Row]") -> "Sequence[Row]":
+    """Returns the rows that a terminal shows: all, or of many those that somebody would look for."""
+    if len(measured) <= MOST_ROWS:
+        return measured
+    special = [
+        row
+        for row in measured
+        if row.status != "fits" or (row.change and row.change.ratio and row.change.ratio.is_different)
+    ]
+    return special[:MOST_ROWS]
 
 
 def gate_lines(result: "GateResult") -> Iterator[Any]:
@@ -171,6 +190,8 @@ def _troubles(report: "RunReport") -> Iterator[Any]:
     for cell in report.missing:
         words = f"missing: was in {cell.run_id}"
         rows.append((_name(cell.model, cell.device, several), escape(words)))
+    if len(rows) > MOST_ROWS:
+        rows[MOST_ROWS:] = [("", f"and {len(rows) - MOST_ROWS} more: --format csv or html has all")]
     if rows:
         yield labelled([(f"{name}  ", words) for name, words in rows])
         yield ""
