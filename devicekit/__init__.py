@@ -13,6 +13,7 @@ __all__ = [
     "compare",
     "convert",
     "deploy",
+    "fleet_run",
     "inspect_model",
     "load_profile",
     "measure",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from devicekit.check.model import check_model
     from devicekit.compare.run import compare
     from devicekit.deploy import convert, deploy, measure
+    from devicekit.fleet.run import fleet_run
     from devicekit.inspect import inspect_model
     from devicekit.prediction import predict
     from devicekit.profile.lookup import load_profile
@@ -56,6 +58,7 @@ class _Package(ModuleType):
     calibrate = _Lazy("devicekit.calibration:calibrate")
     compare = _Lazy("devicekit.compare.run:compare")
     check_model = _Lazy("devicekit.check.model:check_model")
+    fleet_run = _Lazy("devicekit.fleet.run:fleet_run")
     inspect_model = _Lazy("devicekit.inspect:inspect_model")
     load_profile = _Lazy("devicekit.profile.lookup:load_profile")
 

@@ -84,7 +84,7 @@ def test_the_public_names_are_functions_whatever_was_imported_before(before: str
     names = "[type(getattr(devicekit, n)).__name__ for n in devicekit.__all__[1:]]"
     code = f"{before}\nimport devicekit; print({names})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == str(["function"] * 9)
+    assert result.stdout.strip() == str(["function"] * 10)
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

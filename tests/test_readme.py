@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 
 from devicekit.cli import COMMANDS
+from devicekit.cli.options import INTERRUPTED
 from devicekit.convert.remedies import REMEDIES
+from devicekit.errors import DevicekitError
+from devicekit.fleet.inventory import ADDRESSES
+from devicekit.fleet.where import FIELDS
 from devicekit.plugins import resolve
 from devicekit.profile.lookup import check_profile_file, load_profile
 from devicekit.quantize.recipes import RECIPES, describe
@@ -54,3 +58,23 @@ def test_the_profile_that_readme_shows_is_valid(tmp_path: Path) -> None:
 def test_the_two_commands_are_executable() -> None:
     for name in ("demo", "test", "setup", "check", "bench"):
         assert (ROOT / "tools" / name).stat().st_mode & 0o111
+
+
+def test_the_fields_of_where_are_named() -> None:
+    listed = re.search(r"picks devices by (.+?)\.", README, re.DOTALL)
+    assert listed and set(re.findall(r"\w+", listed[1])) - {"or"} == set(FIELDS)
+
+
+def test_the_fleet_s_addresses_are_named() -> None:
+    shown = re.findall(r"^\| `([^`]+)`[^|]* \| (?:a phone|a board|this machine|nothing)", README, re.MULTILINE)
+    assert [re.split(r"\?", one)[0] for one in shown] == list(ADDRESSES.values())
+
+
+def test_every_exit_code_is_documented() -> None:
+    shown = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    codes, pending = {0, INTERRUPTED}, [*DevicekitError.__subclasses__()]
+    while pending:
+        cls = pending.pop()
+        codes.add(cls.exit_code)
+        pending += cls.__subclasses__()
+    assert shown == codes
