@@ -43,4 +43,9 @@ def test_the_wheel_carries_the_profiles_and_lists_them(wheel: Path, tmp_path: Pa
 
 def test_the_wheel_holds_what_is_not_python(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("report/html", "store/migrations"):
+        files = (
+            one for one in (ROOT / "devicekit" / folder).rglob("*") if one.is_file() and one.suffix != ".pyc"
+        )
+        assert {str(one.relative_to(ROOT)) for one in files} <= names
     assert {"devicekit/profiles/pixel7.toml", "devicekit/runner/warmup.tflite", "devicekit/py.typed"} <= names

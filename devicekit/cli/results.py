@@ -90,7 +90,7 @@ def export_(store: str | None, output: str | None, format_: str, quiet: bool, ve
 @stored
 @common
 def import_(file: str, store: str | None, format_: str, quiet: bool, verbose: bool) -> None:
-    """Add the runs of FILE (- for stdin) of `store export`; runs that are there stay as they are."""
+    """Add the runs of FILE (- for stdin) of `store export`; what is there stays as it is."""
     from contextlib import ExitStack
 
     from devicekit.errors import UsageError
@@ -111,9 +111,7 @@ def import_(file: str, store: str | None, format_: str, quiet: bool, verbose: bo
     if format_ == "json":
         show_json({"schema": 1, "added": added, "skipped": skipped})
     else:
-        show_text(
-            f"added {added:,} cells" + (f"; {skipped:,} of runs that were there\n" if skipped else "\n")
-        )
+        show_text(f"added {added:,} cells" + (f"; {skipped:,} were there\n" if skipped else "\n"))
 
 
 @store.command("vacuum")

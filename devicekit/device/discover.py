@@ -31,6 +31,8 @@ _STATES: tuple[tuple[type[DevicekitError], str], ...] = (
     (NoDevice, "unreachable"),
     (DevicekitError, "unusable"),
 )
+# What a fleet file may name, and "auto" never means: stand-ins.
+_NO_HARDWARE = ("host", "fake")
 USB_DEVICES = Path("/sys/bus/usb/devices")
 # Class, subclass and protocol of adb's USB interface.
 _ADB_INTERFACE = ("ff", "42", "01")
@@ -146,10 +148,13 @@ def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
     if not isinstance(address, str):
         return Chosen(address)
     if address != "auto":
-        found_address = resolved(address)
-        is_alias = found_address != address and address not in found_address
-        return Chosen(found_address, name=address if is_alias else None)
-    fleet = [one for one in read_fleet(fleet_path()) if profile is None or one.profile_name == profile.name]
+        aliases = {entry.name for entry in read_fleet(fleet_path())}
+        return Chosen(resolved(address), name=address if address in aliases else None)
+    fleet = [
+        one
+        for one in read_fleet(fleet_path())
+        if (profile is None or one.profile_name == profile.name) and kind_of(one.address) not in _NO_HARDWARE
+    ]
     known = {entry.address for entry in fleet}
     attached = [f"adb:{serial}" for serial in attached_serials()]
     found = [found_device(one, None) for one in attached]

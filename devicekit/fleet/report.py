@@ -1,8 +1,9 @@
 """What a run found: model × device, against the run before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import Any
 
 from devicekit.fleet.changes import Change, change_between, version_changes
 from devicekit.store.open import Store
@@ -18,14 +19,13 @@ from devicekit.store.reading import (
     runs_before,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 SCHEMA = 1
 # How far back the run before is looked for: the last one that has a cell in common.
 MOST_RUNS_BACK = 20
 # A timeline of more points tells nobody more, and makes a page large.
 MOST_POINTS = 4000
+
+CellsIn = Callable[[str], Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,17 @@ def run_report(
     Raises UsageError where there is no such run.
     """
     with store.reading() as connection:
+        cells_in = cache(partial(cells_of, connection))  # a run may be asked for twice below
         found = find_run(connection, run, kind=kind)
-        cells = cells_of(connection, found.id)
+        cells = cells_in(found.id)
+        earlier = runs_before(connection, found, count=MOST_RUNS_BACK)
         if baseline is not None:
             previous = baseline_runs(connection, baseline, found)
         else:
-            previous = _before(connection, found, cells)
-        older = [cell for one in previous for cell in cells_of(connection, one.id)]
+            previous = _before(earlier, cells, cells_in)
+        older = [cell for one in previous for cell in cells_in(one.id)]
         broken = findings_of(connection, [cell.id for cell in cells if cell.verdict == "does not fit"])
-        timeline = _timeline(connection, found, cells) if has_timeline else ()
+        timeline = _timeline([found, *earlier], cells_in) if has_timeline else ()
         conditions = conditions_of(connection, [cell.taken.id for cell in cells if cell.taken])
     by_key: dict[tuple[str, str], list[Cell]] = {}
     for cell in older:
@@ -181,15 +183,14 @@ def run_report(
     )
 
 
-def _timeline(connection: "Connection", run: Run, cells: Sequence[Cell]) -> tuple[TimelinePoint, ...]:
-    """Returns the points of the run and of runs before it, as many runs as MOST_POINTS allows."""
-    wanted = {cell.key for cell in cells if cell.taken}
-    count = max(MOST_POINTS // max(len(wanted), 1), 1)
-    runs = [run, *runs_before(connection, run, count=min(count, MOST_RUNS_BACK))]
+def _timeline(runs: Sequence[Run], cells_in: CellsIn) -> tuple[TimelinePoint, ...]:
+    """Returns the points of the first of `runs` and of those before it, as many as MOST_POINTS allows."""
+    wanted = {cell.key for cell in cells_in(runs[0].id) if cell.taken}
+    runs = runs[: max(MOST_POINTS // max(len(wanted), 1), 2)]
     points: list[TimelinePoint] = []
     before: dict[tuple[str, str], Cell] = {}
     for one in reversed(runs):
-        for cell in cells if one is run else cells_of(connection, one.id):
+        for cell in cells_in(one.id):
             if cell.taken is None or cell.key not in wanted:
                 continue
             notes = version_changes(before[cell.key], cell) if cell.key in before else ()
@@ -198,10 +199,11 @@ def _timeline(connection: "Connection", run: Run, cells: Sequence[Cell]) -> tupl
     return tuple(points)
 
 
-def _before(connection: "Connection", run: Run, cells: Sequence[Cell]) -> list[Run]:
+def _before(earlier: Sequence[Run], cells: Sequence[Cell], cells_in: CellsIn) -> list[Run]:
+    """Returns the newest of `earlier` that has a cell in common with `cells`; [] where none has."""
     keys = {cell.key for cell in cells}
-    for one in runs_before(connection, run, count=MOST_RUNS_BACK):
-        if any(cell.key in keys and cell.taken for cell in cells_of(connection, one.id)):
+    for one in earlier:
+        if any(cell.key in keys and cell.taken for cell in cells_in(one.id)):
             return [one]
     return []
 

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -160,8 +160,10 @@ def _run_here(
         ]
         try:
             build_all(plan, left, artifacts, Path(keep))
+            wait(running, return_when=FIRST_EXCEPTION)
             for one in running:
-                one.result()
+                if one.done():
+                    one.result()
         except BaseException:  # Ctrl-C, or a store that takes nothing more: end the others too
             stop.set()
             for one in running:

@@ -77,7 +77,7 @@ def _row(row: "Row") -> tuple[str, ...]:
     unstable = "" if taken.stability.startswith("stable") else f"{taken.stability}. "
     return (
         *start,
-        taken.recipe,
+        text(taken.recipe),
         fmt.ms(taken.typical_us),
         fmt.ms(taken.p95_us),
         fmt.mib(taken.must_have_bytes),

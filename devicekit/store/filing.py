@@ -1,5 +1,6 @@
 """Writing: runs, their cells as planned, each cell's outcome in one transaction once it is known."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["deploy", "fleet"]
 QUANTILES = (5, 25, 50, 75, 95)
-# A day has no more runs than this; the number has four digits at least.
-MOST_RUNS_A_DAY = 1_000_000
+# Kits that begin a run at the same moment, each taking another number.
+MOST_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,11 @@ def new_run(
 
     from devicekit.store import schema as t
 
-    while True:
+    for attempt in itertools.count(1):
         started_at = _now()
         try:
             with store.writing() as connection:
-                run_id = _next_id(connection, started_at)
+                run_id = next_id(connection, started_at)
                 connection.execute(
                     insert(t.runs).values(
                         id=run_id,
@@ -99,8 +100,9 @@ def new_run(
                 _plan(connection, run_id, cells)
             return run_id
         except StoreError as error:  # another kit took the number meanwhile: take the next
-            if not isinstance(error.__cause__, IntegrityError):
+            if not isinstance(error.__cause__, IntegrityError) or attempt == MOST_TRIES:
                 raise
+    raise AssertionError("unreachable")
 
 
 def file_cell(store: Store, run_id: str, cell: PlannedCell, outcome: Outcome) -> None:
@@ -284,7 +286,8 @@ def _file_candidates(
         connection.execute(insert(t.findings), broken)
 
 
-def _next_id(connection: "Connection", day: datetime) -> str:
+def next_id(connection: "Connection", day: datetime) -> str:
+    """Returns the next free number of a run that begins on that day."""
     from sqlalchemy import func, select
 
     from devicekit.store import schema as t
@@ -298,7 +301,7 @@ def _next_id(connection: "Connection", day: datetime) -> str:
         .limit(1)
     ).scalar()
     number = int(last.rpartition("-")[2]) + 1 if last else 1
-    return f"{prefix}{min(number, MOST_RUNS_A_DAY):04}"
+    return f"{prefix}{number:04}"
 
 
 def _now() -> datetime:

@@ -5,13 +5,14 @@ Format history (`devicekit_store` on the first line)
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from devicekit import progress
 from devicekit.errors import UsageError
-from devicekit.store.filing import add_measurements, id_of
+from devicekit.measurement import from_json
+from devicekit.store.filing import add_measurements, id_of, next_id
 from devicekit.store.open import Store
 from devicekit.store.reading import utc
 
@@ -84,27 +85,26 @@ def _cells(store: Store) -> Iterator[str]:
 def import_(store: Store, lines: Iterable[str], *, name: str) -> tuple[int, int]:
     """Adds the runs of an export to a store; returns how many cells were added, and how many were there.
 
-    A run that the store has already is left as it is: the same file twice changes nothing. Lines are taken in
-    transactions of BATCH. `name` is what messages call the file. Raises UsageError for another file.
+    A cell that the store has already is left as it is: the same file twice changes nothing. A run is the same
+    where kind and start are; another one with its number gets a new number. Lines are taken in transactions
+    of BATCH. `name` is what messages call the file. Raises UsageError for another file.
     """
     reader = _Reader(name)
-    skipped = added = 0
+    added = read = 0
     batch: list[dict[str, Any]] = []
     for document in reader.documents(lines):
         if document.get("table") != "cells":
             with store.writing() as connection:
                 reader.take(connection, document)
             continue
-        cell = reader.cell(document)
-        if cell is None:
-            skipped += 1
-            continue
-        batch.append(cell)
+        batch.append(reader.cell(document))
+        read += 1
         if len(batch) == BATCH:
             added += _add(store, batch)
             batch = []
             progress.report("import", detail=f"{added:,} cells", done=added)
-    return added + _add(store, batch), skipped
+    added += _add(store, batch)
+    return added, read - added
 
 
 def add_cells(connection: "Connection", batch: Iterable[Mapping[str, Any]]) -> None:
@@ -136,11 +136,22 @@ def vacuum(store: Store) -> None:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _add(store: Store, batch: list[dict[str, Any]]) -> int:
-    if batch:
-        with store.writing() as connection:
-            add_cells(connection, batch)
-    return len(batch)
+def _add(store: Store, batch: Sequence[Mapping[str, Any]]) -> int:
+    """Adds the cells that the store has not; returns how many."""
+    from sqlalchemy import select
+
+    from devicekit.store import schema as t
+
+    key = ("run_id", "model_id", "device_id")
+    with store.writing() as connection:
+        runs = {one["row"]["run_id"] for one in batch}
+        there = select(*(t.cells.c[name] for name in key)).where(t.cells.c.run_id.in_(runs))
+        known = {tuple(row) for row in connection.execute(there)}
+        fresh = {tuple(one["row"][name] for name in key): one for one in batch}
+        cells = [one for found, one in fresh.items() if found not in known]
+        if cells:
+            add_cells(connection, cells)
+    return len(cells)
 
 
 class _Reader:
@@ -152,11 +163,11 @@ class _Reader:
         self._ids: dict[str, dict[Any, int]] = {
             name: {} for name in ("models", "profiles", "devices", "artifacts")
         }
-        self._runs: set[str] = set()
+        self._runs: dict[str, str] = {}  # the file's id -> the store's
 
     def documents(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         for self._number, line in enumerate(lines, start=1):
-            document = self._checked(lambda line=line: json.loads(line))  # type: ignore[misc]
+            document = self._checked(lambda line=line: json.loads(line, parse_constant=_refuse))  # type: ignore[misc]
             if not isinstance(document, dict):
                 raise self._wrong("no JSON object")
             if self._number == 1:
@@ -189,8 +200,8 @@ class _Reader:
 
         self._checked(taken)
 
-    def cell(self, document: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Returns a cell with the store's ids; None where the store has its run already."""
+    def cell(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a cell with the store's ids."""
         from devicekit.store import schema as t
 
         def mapped(table: Any, values: Mapping[str, Any], **columns: str) -> dict[str, Any]:
@@ -201,24 +212,22 @@ class _Reader:
                 row[column] = self._ids[of][row[column]]
             return row
 
-        def made() -> dict[str, Any] | None:
+        def made() -> dict[str, Any]:
             ids = {"model_id": "models", "device_id": "devices"}
             row = mapped(t.cells, document["row"], **ids, profile_id="profiles")
-            if row["run_id"] not in self._runs:
-                return None
             return {
-                "row": row,
+                "row": {**row, "run_id": self._runs[row["run_id"]]},
                 "measurements": [
                     {
                         **mapped(t.measurements, one, **ids, artifact_id="artifacts"),
-                        "document": dict(one["document"]),
+                        "document": from_json(one["document"]).to_json(),
                     }
                     for one in document["measurements"]
                 ],
                 "findings": [mapped(t.findings, one) for one in document["findings"]],
             }
 
-        cell: dict[str, Any] | None = self._checked(made)
+        cell: dict[str, Any] = self._checked(made)
         return cell
 
     def _take_run(self, connection: "Connection", row: Mapping[str, Any]) -> None:
@@ -227,9 +236,15 @@ class _Reader:
         from devicekit.store import schema as t
 
         values = _columns(t.runs, row)
-        if connection.execute(select(t.runs.c.id).where(t.runs.c.id == values["id"])).scalar() is None:
+        number, began = values["id"], values["started_at"]
+        same = select(t.runs.c.id).where(t.runs.c.started_at == began, t.runs.c.kind == values["kind"])
+        found = connection.execute(same).scalar()
+        if found is None:
+            if connection.execute(select(t.runs.c.id).where(t.runs.c.id == number)).scalar() is not None:
+                values["id"] = next_id(connection, began)  # another kit's, that began on the same day
             connection.execute(insert(t.runs).values(**values))
-            self._runs.add(values["id"])
+            found = values["id"]
+        self._runs[number] = found
 
     def _checked(self, step: Callable[[], Any]) -> Any:
         try:
@@ -253,9 +268,78 @@ def _columns(table: Any, row: Mapping[str, Any]) -> dict[str, Any]:
         if column.name not in row and column.name in ("id", "cell_id"):
             continue
         value = row[column.name]
-        is_time = isinstance(column.type, DateTime) and value is not None
-        values[column.name] = datetime.fromisoformat(value) if is_time else value
+        if isinstance(column.type, DateTime) and value is not None:
+            value = _utc(datetime.fromisoformat(value))
+        values[column.name] = _judged(f"{table.name}.{column.name}", column, value)
     return values
+
+
+# What a column may say, and how a JSON column looks: a report relies on it.
+_WORDS = {
+    "runs.kind": ("deploy", "fleet"),
+    "cells.state": ("planned", "done", "failed"),
+    "cells.verdict": (None, "fits", "does not fit"),
+    "measurements.evidence": ("measured", "simulated", "emulated"),
+    "measurements.is_chosen": (0, 1),
+}
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "profiles.document": lambda value: isinstance(value, dict),
+    "devices.facts": lambda value: value is None or isinstance(value, dict),
+    "artifacts.fidelity": lambda value: value is None or _is_dict_of(value, (int, float, type(None))),
+    "artifacts.versions": lambda value: _is_dict_of(value, (str,)),
+    "runs.plan": lambda value: isinstance(value, dict),
+    "cells.error": lambda value: value is None or _is_error(value),
+    "cells.facts": lambda value: value is None or isinstance(value, dict),
+    "measurements.quantiles_us": lambda value: value is None or (_is_numbers(value) and len(value) == 5),
+    "measurements.rounds_us": lambda value: value is None or _is_numbers(value),
+}
+
+
+def _judged(name: str, column: Any, value: Any) -> Any:
+    """Returns the value. Raises ValueError where the column cannot be that."""
+    from sqlalchemy import BigInteger, Float, Integer, String
+
+    if name in _WORDS and value not in _WORDS[name]:
+        raise ValueError(f"{name} is {value!r}")
+    if name in _SHAPES:
+        is_right = _SHAPES[name](value)
+    elif value is None:
+        is_right = bool(column.nullable)
+    elif isinstance(column.type, String):
+        is_right = isinstance(value, str)
+    elif isinstance(column.type, Integer | BigInteger | Float):
+        is_number = isinstance(value, int if not isinstance(column.type, Float) else int | float)
+        is_right = is_number and not isinstance(value, bool)
+    else:
+        is_right = True
+    if not is_right:
+        raise ValueError(f"{name} is {value!r}"[:120])
+    return value
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, int | float) and one >= 0 for one in value)
+
+
+def _is_dict_of(value: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, kinds) for one in value.values())
+
+
+def _is_error(value: Any) -> bool:
+    words = ("kind", "message", "remedy")
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(word), str) for word in words)
+        and isinstance(value.get("exit_code"), int)
+    )
+
+
+def _utc(when: datetime) -> datetime:
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _grouped(rows: Iterable[Any]) -> dict[int, list[dict[str, Any]]]:

@@ -209,7 +209,7 @@ def test_a_store_moves_by_a_pipe(kit: Run, lab: Path) -> None:
     exported = kit("store", "export", "--store", "one.db").stdout
     assert kit("store", "import", "-", "--store", "two.db", input_=exported).stdout == "added 3 cells\n"
     again = kit("store", "import", "-", "--store", "two.db", input_=exported)
-    assert again.stdout == "added 0 cells; 3 of runs that were there\n"
+    assert again.stdout == "added 0 cells; 3 were there\n"
     assert kit("store", "export", "--store", "two.db", "-o", "out.jsonl").returncode == 0
     assert len((lab / "out.jsonl").read_text().splitlines()) == len(exported.splitlines())
     assert kit("fleet", "history", "net", "--store", "two.db").stdout.count("2.0 MiB") == 3

@@ -137,6 +137,18 @@ def test_auto_is_this_host_where_nothing_is_attached_and_says_so(adb_server: int
     assert (chosen.address, chosen.notes) == ("host", ("no device is attached: measured on this host",))
 
 
+def test_auto_never_means_a_stand_in_of_the_fleet_file(
+    adb_server: int, tmp_path: Path, monkeypatch: Any
+) -> None:
+    fleet = write_fleet(tmp_path / "fleet.toml", ("here", "pixel7", "host"), ("made-up", "pixel7", "fake:x"))
+    monkeypatch.setenv("DEVICEKIT_FLEET", str(fleet))
+    chosen = choose(load_profile("pixel7"), "auto")
+    assert (chosen.address, chosen.notes) == ("host", ("no device is attached: measured on this host",))
+    assert [(choose(None, one).address, choose(None, one).name) for one in ("made-up", "fake:x", "host")] == [
+        *(("fake:x", "made-up"), ("fake:x", None), ("host", None))
+    ]
+
+
 def test_a_serial_and_an_alias_are_addresses(phone: Any, tmp_path: Path, monkeypatch: Any) -> None:
     serial = phone.address.removeprefix("adb:")
     fleet = write_fleet(tmp_path / "fleet.toml", ("desk-pixel7", "pixel7", phone.address))

@@ -312,3 +312,17 @@ def test_a_scheduler_that_is_not_there_is_said_before_anything_is_filed(
     with pytest.raises(UsageError, match="no dask scheduler answers"):
         fleet_run([model], fleet=fleet_file, store=results, scheduler="tcp://127.0.0.1:1")
     assert not results.exists()
+
+
+@pytest.mark.slow
+def test_a_keras_model_with_data_is_scored_and_converted_once(
+    data: Path, fleet_file: Path, results: Path, store: Store
+) -> None:
+    making = Making(data=str(data / "digits.npz"), recipes=("int8",))
+    run = fleet_run([data / "digits.h5"], fleet=fleet_file, where="tag=lab", store=results, making=making)
+    found = cells(store, run)
+    for name in ("desk", "rack"):
+        taken = found["digits", name].taken
+        assert taken and taken.fidelity and taken.recipe == "int8"
+        assert taken.fidelity["task_metric"] is not None and taken.fidelity["task_metric"] > 0.95
+        assert {"tensorflow", "litert-quantizer", "devicekit", "runtime"} <= taken.versions.keys()

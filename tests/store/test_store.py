@@ -189,12 +189,12 @@ def test_an_export_makes_the_same_store_elsewhere(store: Store, tmp_path: Path) 
     with open_store(tmp_path / "other.db") as other:
         file_run(other, [(planned(device="mine", model="own"), outcome(measured()))])  # its ids are taken
         before = len(list(export(other)))
-        # The other store's own run has the number of the first: that one is kept, the imported one left out.
-        assert import_(other, lines, name="x") == (4, 2)
+        assert import_(other, lines, name="x") == (6, 0)
         assert import_(other, lines, name="x") == (0, 6)
         with store.reading() as left, other.reading() as right:
-            for run in last_runs(left, limit=2):
-                theirs, ours = cells_of(left, run.id), cells_of(right, run.id)
+            for run in last_runs(left, limit=3):
+                # The other store's own run has the number of the first: numbers move up.
+                theirs, ours = cells_of(left, run.id), cells_of(right, find_run(right, str(run.label)).id)
                 assert [one.key for one in theirs] == [one.key for one in ours]
                 for one, two in zip(theirs, ours, strict=True):
                     if one.taken and two.taken:
@@ -221,6 +221,43 @@ def test_an_import_of_something_else_names_the_line(lines: list[str], words: str
     with open_store(tmp_path / "r.db") as store, pytest.raises(UsageError, match=r"x\.jsonl") as caught:
         import_(store, lines, name="x.jsonl")
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("row", "state"), "[/]"),
+        (("row", "verdict"), "perfect"),
+        (("row", "attempts"), "many"),
+        (("row", "facts"), [1]),
+        (("row", "ended_at"), "yesterday"),
+        (("measurements", 0, "evidence"), "true"),
+        (("measurements", 0, "median_us"), "fast"),
+        (("measurements", 0, "quantiles_us"), [1.0]),
+        (("measurements", 0, "rounds_us"), [-1.0]),
+        (("measurements", 0, "model_id"), 77),
+        (("measurements", 0, "document"), {"schema": 1}),
+        (("measurements", 0, "document", "latency", "samples_us"), []),
+        (("findings",), 5),
+    ],
+)
+def test_an_import_of_what_no_kit_wrote_is_refused_whole(
+    path: tuple[str | int, ...], value: object, tmp_path: Path
+) -> None:
+    with open_store(tmp_path / "one.db") as store:
+        file_run(store, [(planned(), outcome(measured()))])
+        lines = list(export(store))
+    changed = json.loads(lines[-1])
+    place = changed
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    with open_store(tmp_path / "two.db") as store:
+        with pytest.raises(UsageError, match=r"x\.jsonl, line 7"):
+            import_(store, [*lines[:-1], json.dumps(changed)], name="x.jsonl")
+        with store.reading() as connection:
+            assert cells_of(connection, find_run(connection).id) == []
+        assert import_(store, lines, name="x.jsonl") == (1, 0)  # mended: taken up where it stopped
 
 
 def test_the_tables_are_what_the_migrations_make(where: str) -> None:

@@ -166,7 +166,7 @@ def _run_row(row: "Row", *, has_change: bool) -> tuple[str, ...]:
     return (
         escape(_short(row.cell.device)),
         escape(_short(row.cell.model)),
-        taken.recipe,
+        escape(taken.recipe),
         fmt.ms(taken.typical_us),
         fmt.ms(taken.p95_us),
         fmt.mib(taken.must_have_bytes),
@@ -221,9 +221,9 @@ def _point(point: "Point") -> tuple[str, ...]:
     assert taken is not None
     change = point.change.words if point.change else ""
     return (
-        point.cell.run_id,
+        escape(point.cell.run_id),
         f"{taken.taken_at:%Y-%m-%d %H:%M}",
-        taken.recipe,
+        escape(taken.recipe),
         fmt.ms(taken.typical_us),
         fmt.ms(taken.p95_us),
         fmt.mib(taken.must_have_bytes),
