@@ -67,44 +67,37 @@ def pareto(devices: Sequence[str]) -> dict[str, Any]:
 
 
 def timeline(models: Sequence[str]) -> dict[str, Any]:
-    """Returns latency over time, a line per device, for the model that is selected."""
-    import altair as alt
-
-    base = (
-        alt.Chart(alt.NamedData("points"))
-        .encode(
-            x=alt.X("when:T", title=None),
-            y=alt.Y("median_ms:Q", title="median, ms", scale=alt.Scale(zero=False, nice=True)),
-            color=alt.Color(
-                "device:N", title=None, legend=alt.Legend(orient="bottom", columns=3, symbolLimit=12)
-            ),
-            tooltip=["device:N", "run:N", "when:T", "median_ms:Q", "must_have_mib:Q", "changed:N"],
-        )
-        .transform_filter("isValid(datum.median_ms)")
-    )
+    """Returns latency over time, a line per device, for the model that is selected; a diamond is a change."""
+    base = _over_time("median_ms", "median, ms")
     marked = base.mark_point(size=140, shape="diamond", filled=True).transform_filter("datum.changed != ''")
-    chart = alt.layer(base.mark_line(strokeWidth=1.5), base.mark_point(size=30, filled=True), marked)
-    return _spec(_selecting(chart, "model", models), height=300)
+    return _spec(_selecting(_lined(base) + marked, "model", models), height=300)
 
 
 def memory(models: Sequence[str]) -> dict[str, Any]:
     """Returns must-have memory over time, a line per device, for the model that is selected."""
+    return _spec(
+        _selecting(_lined(_over_time("must_have_mib", "must-have, MiB")), "model", models), height=220
+    )
+
+
+def _over_time(field: str, title: str) -> Any:
     import altair as alt
 
-    base = (
+    legend = alt.Legend(orient="bottom", columns=3, symbolLimit=12)
+    return (
         alt.Chart(alt.NamedData("points"))
         .encode(
             x=alt.X("when:T", title=None),
-            y=alt.Y("must_have_mib:Q", title="must-have, MiB", scale=alt.Scale(zero=False, nice=True)),
-            color=alt.Color(
-                "device:N", title=None, legend=alt.Legend(orient="bottom", columns=3, symbolLimit=12)
-            ),
-            tooltip=["device:N", "run:N", "when:T", "must_have_mib:Q", "changed:N"],
+            y=alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=True)),
+            color=alt.Color("device:N", title=None, legend=legend),
+            tooltip=["device:N", "run:N", "when:T", "median_ms:Q", "must_have_mib:Q", "changed:N"],
         )
-        .transform_filter("isValid(datum.must_have_mib)")
+        .transform_filter(f"isValid(datum.{field})")
     )
-    chart = alt.layer(base.mark_line(strokeWidth=1.5), base.mark_point(size=30, filled=True))
-    return _spec(_selecting(chart, "model", models), height=220)
+
+
+def _lined(base: Any) -> Any:
+    return base.mark_line(strokeWidth=1.5) + base.mark_point(size=30, filled=True)
 
 
 def _selecting(chart: Any, field: str, names: Sequence[str]) -> Any:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit import __version__
 from devicekit.report import format as fmt
 from devicekit.report.html import charts
+from devicekit.report.html.table import FILE, Column, Place, Shown, device_link, model_link, run_link
 from devicekit.report.html.vega import bundle
 from devicekit.report.rows import flat
 
@@ -23,36 +23,6 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 # The order of a page's rows: what needs looking at comes first.
 _ORDER = ("failed", "missing", "not run", "does not fit", "fits")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a page stands. A file carries its scripts; a served page has links, and scripts by a nonce."""
-
-    is_served: bool = False
-    nonce: str = ""
-
-
-FILE = Place()
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table: `is_number` aligns to the right and sorts by value; `is_more` goes on a phone."""
-
-    title: str
-    is_number: bool = False
-    is_more: bool = False
-
-
-@dataclass(frozen=True)
-class Cell_:
-    """A cell of a table: what it shows, what it sorts by (None: what it shows), and where it leads."""
-
-    text: str
-    value: float | str | None = None
-    kind: str = ""
-    link: str = ""
 
 
 def run_page(report: "RunReport", place: Place = FILE) -> str:
@@ -99,9 +69,9 @@ def model_page(history: "History", place: Place = FILE) -> str:
     points = [(device, point) for device, found in history.points.items() for point in found]
     data = [_point(point.cell, _notes(point.change)) for _, point in points]
     header = (
-        *(Column("device"), Column("run"), Column("taken (UTC)"), Column("recipe", is_more=True)),
-        *(Column("median ms", is_number=True), Column("p95 ms", is_number=True, is_more=True)),
-        *(Column("must-have", is_number=True), Column("change"), Column("what else changed", is_more=True)),
+        *(Column("device"), Column("run"), Column("taken (UTC)"), Column("recipe")),
+        *(Column("median ms", is_number=True), Column("p95 ms", is_number=True)),
+        *(Column("must-have", is_number=True), Column("change"), Column("what else changed")),
     )
     rows = []
     for device, point in reversed(points):
@@ -110,15 +80,15 @@ def model_page(history: "History", place: Place = FILE) -> str:
         change = point.change.words if point.change else ""
         rows.append(
             (
-                Cell_(device, link=_device_link(device, place)),
-                Cell_(point.cell.run_id, link=_run_link(point.cell.run_id, place)),
-                Cell_(f"{taken.taken_at:%Y-%m-%d %H:%M}"),
-                Cell_(taken.recipe),
-                Cell_(fmt.ms(taken.typical_us), taken.typical_us),
-                Cell_(fmt.ms(taken.p95_us), taken.p95_us),
-                Cell_(fmt.mib(taken.must_have_bytes), taken.must_have_bytes),
-                Cell_(change, kind=_change_kind(point.change)),
-                Cell_(_notes(point.change)),
+                Shown(device, link=device_link(device, place)),
+                Shown(point.cell.run_id, link=run_link(point.cell.run_id, place)),
+                Shown(f"{taken.taken_at:%Y-%m-%d %H:%M}"),
+                Shown(taken.recipe),
+                Shown(fmt.ms(taken.typical_us), taken.typical_us),
+                Shown(fmt.ms(taken.p95_us), taken.p95_us),
+                Shown(fmt.mib(taken.must_have_bytes), taken.must_have_bytes),
+                Shown(change, kind=_change_kind(point.change)),
+                Shown(_notes(point.change)),
             )
         )
     drawn = {"timeline": charts.timeline([history.model])} if data else {}
@@ -141,7 +111,7 @@ def device_page(device: str, facts: Mapping[str, Any] | None, cells: "Sequence[C
     header = (
         *(Column("model"), Column("run"), Column("recipe"), Column("median ms", is_number=True)),
         *(
-            Column("p95 ms", is_number=True, is_more=True),
+            Column("p95 ms", is_number=True),
             Column("must-have", is_number=True),
             Column("evidence"),
         ),
@@ -152,13 +122,13 @@ def device_page(device: str, facts: Mapping[str, Any] | None, cells: "Sequence[C
         assert taken is not None
         rows.append(
             (
-                Cell_(cell.model, link=_model_link(cell.model, place)),
-                Cell_(cell.run_id, link=_run_link(cell.run_id, place)),
-                Cell_(taken.recipe),
-                Cell_(fmt.ms(taken.typical_us), taken.typical_us),
-                Cell_(fmt.ms(taken.p95_us), taken.p95_us),
-                Cell_(fmt.mib(taken.must_have_bytes), taken.must_have_bytes),
-                Cell_(taken.evidence, kind=taken.evidence),
+                Shown(cell.model, link=model_link(cell.model, place)),
+                Shown(cell.run_id, link=run_link(cell.run_id, place)),
+                Shown(taken.recipe),
+                Shown(fmt.ms(taken.typical_us), taken.typical_us),
+                Shown(fmt.ms(taken.p95_us), taken.p95_us),
+                Shown(fmt.mib(taken.must_have_bytes), taken.must_have_bytes),
+                Shown(taken.evidence, kind=taken.evidence),
             )
         )
     said = [(name.replace("_", " "), facts.get(name)) for name in _FACTS] if facts else []
@@ -185,11 +155,11 @@ def index_page(
     header = (Column("run"), Column("kind"), Column("label"), Column("started (UTC)"), Column("cells"))
     rows = [
         (
-            Cell_(run.id, link=_run_link(run.id, place)),
-            Cell_(run.kind),
-            Cell_(run.label or ""),
-            Cell_(f"{run.started_at:%Y-%m-%d %H:%M}"),
-            Cell_(
+            Shown(run.id, link=run_link(run.id, place)),
+            Shown(run.kind),
+            Shown(run.label or ""),
+            Shown(f"{run.started_at:%Y-%m-%d %H:%M}"),
+            Shown(
                 ", ".join(f"{count} {state}" for state, count in counts.items())
                 + ("" if run.ended_at else " · not complete")
             ),
@@ -202,8 +172,8 @@ def index_page(
         title="devicekit results",
         header=header,
         rows=rows,
-        models=[(name, _model_link(name, place)) for name in models],
-        devices=[(name, _device_link(name, place)) for name in devices],
+        models=[(name, model_link(name, place)) for name in models],
+        devices=[(name, device_link(name, place)) for name in devices],
         charts={},
         data={},
     )
@@ -238,26 +208,26 @@ _HEADER = (
         Column("cosine", is_number=True),
         Column("change"),
         Column("evidence"),
-        Column("stability", is_more=True),
+        Column("stability"),
     ),
 )
 
 
-def _cells(row: Mapping[str, Any], place: Place) -> tuple[Cell_, ...]:
+def _cells(row: Mapping[str, Any], place: Place) -> tuple[Shown, ...]:
     ratio = row["ratio"]
     return (
-        Cell_(row["model"], link=_model_link(row["model"], place)),
-        Cell_(row["device"], link=_device_link(row["device"], place)),
-        Cell_(row["status"], kind=row["status"].replace(" ", "-")),
-        Cell_(row["recipe"] or fmt.UNKNOWN),
-        Cell_(fmt.ms(row["median_us"]), row["median_us"]),
-        Cell_(fmt.ms(row["p95_us"]), row["p95_us"]),
-        Cell_(fmt.mib(row["must_have_bytes"]), row["must_have_bytes"]),
-        Cell_(fmt.mib(row["peak_rss_bytes"]), row["peak_rss_bytes"]),
-        Cell_(fmt.cosine(row["cosine"]), row["cosine"]),
-        Cell_(_ratio_words(row), ratio, kind=_ratio_kind(row)),
-        Cell_(row["evidence"] or fmt.UNKNOWN, kind=row["evidence"] or ""),
-        Cell_(row["stability"] or fmt.UNKNOWN),
+        Shown(row["model"], link=model_link(row["model"], place)),
+        Shown(row["device"], link=device_link(row["device"], place)),
+        Shown(row["status"], kind=row["status"].replace(" ", "-")),
+        Shown(row["recipe"] or fmt.UNKNOWN),
+        Shown(fmt.ms(row["median_us"]), row["median_us"]),
+        Shown(fmt.ms(row["p95_us"]), row["p95_us"]),
+        Shown(fmt.mib(row["must_have_bytes"]), row["must_have_bytes"]),
+        Shown(fmt.mib(row["peak_rss_bytes"]), row["peak_rss_bytes"]),
+        Shown(fmt.cosine(row["cosine"]), row["cosine"]),
+        Shown(_ratio_words(row), ratio, kind=_ratio_kind(row)),
+        Shown(row["evidence"] or fmt.UNKNOWN, kind=row["evidence"] or ""),
+        Shown(row["stability"] or fmt.UNKNOWN),
     )
 
 
@@ -368,22 +338,6 @@ def _ratio_words(row: Mapping[str, Any]) -> str:
     if not _ratio_kind(row):
         return "="
     return f"{(row['ratio'] - 1) * 100:+.1f} %".replace("-", "−")
-
-
-def _run_link(run: str, place: Place) -> str:
-    return f"/runs/{run}" if place.is_served else ""
-
-
-def _model_link(model: str, place: Place) -> str:
-    from urllib.parse import quote
-
-    return f"/models/{quote(model, safe='')}" if place.is_served else ""
-
-
-def _device_link(device: str, place: Place) -> str:
-    from urllib.parse import quote
-
-    return f"/devices/{quote(device, safe='')}" if place.is_served else ""
 
 
 def _page(template: str, place: Place, **values: Any) -> str:
