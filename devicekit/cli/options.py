@@ -389,6 +389,9 @@ def run(cli: click.Command) -> int:
     except DevicekitError as error:
         return fail(error)
     except (KeyboardInterrupt, click.Abort):
+        from devicekit.device.temporary import remove_own
+
+        remove_own()
         click.echo("interrupted: nothing was left behind", err=True)
         return INTERRUPTED
     except BrokenPipeError:

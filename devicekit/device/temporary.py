@@ -21,6 +21,12 @@ def new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=folder_prefix()))
 
 
+def remove_own() -> None:
+    """Removes this process's folders: Ctrl-C may come between making one and knowing of it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{folder_prefix()}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _remove_stale(parent: Path) -> None:
     import psutil  # 20 ms: only where folders are made
 
