@@ -1,12 +1,10 @@
 """One cell of a fleet run: an artifact on a device, measured in rounds, tried again where it was lost."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from devicekit import fit, progress
-from devicekit.errors import DevicekitError
 from devicekit.fleet.builds import Artifact, failure_of
 from devicekit.measurement import Measurement, pooled
 from devicekit.measuring import Measuring, suited_to
@@ -16,10 +14,8 @@ if TYPE_CHECKING:
     from devicekit.device.seam import DeviceFacts
     from devicekit.profile.schema import Profile
 
-# Tries of a cell whose error is transient, and the wait between them: a phone that reboots needs longer, one
-# whose cable was touched is back at once.
+# Tries of a cell whose error is transient.
 ATTEMPTS = 2
-BACK_OFF_S = 5.0
 
 
 def run_cell(
@@ -30,7 +26,7 @@ def run_cell(
     measuring: Measuring,
     threads: int | None,
     rounds: int,
-    sleep: Callable[[float], None] = time.sleep,
+    retry_s: float,
 ) -> Outcome:
     """Returns how an artifact did on a device, an error included; never raises but for Ctrl-C."""
     attempt = 1
@@ -41,17 +37,13 @@ def run_cell(
             error = failure_of(caught)
             if not error.transient or attempt == ATTEMPTS:
                 return Outcome(error, attempts=attempt)
-            _wait(error, attempt, sleep)
+            progress.report("lost", detail=f"retrying {attempt} of {ATTEMPTS - 1}: {error.message}")
+            time.sleep(retry_s)
             attempt += 1
             continue
         findings = tuple(fit.measured_findings(profile, measurement))
         candidate = replace(artifact.candidate, measurement=measurement, findings=findings)
         return Outcome(None, (candidate,), facts=facts, attempts=attempt, versions=artifact.versions)
-
-
-def _wait(error: DevicekitError, attempt: int, sleep: Callable[[float], None]) -> None:
-    progress.report("lost", detail=f"retrying {attempt} of {ATTEMPTS - 1}: {error.message}")
-    sleep(BACK_OFF_S)
 
 
 def _measured(

@@ -96,6 +96,7 @@ def _submitted(client: Any, plan: FleetPlan, job: Job, artifact: Artifact) -> An
         measuring=plan.measuring,
         threads=plan.threads,
         rounds=plan.rounds,
+        retry_s=plan.retry_s,
         resources={resource_of(job.entry.name): 1},
         pure=False,
         retries=0,
@@ -169,6 +170,7 @@ def run_there(
     measuring: Measuring,
     threads: int | None,
     rounds: int,
+    retry_s: float,
 ) -> Outcome:
     """Runs a cell on the worker's own device of that name; its address there wins over the planner's."""
     from distributed import get_worker
@@ -181,7 +183,15 @@ def run_there(
     try:
         with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder, on_row(name, threading.Event()):
             artifact = received(*files, Path(folder))
-            return run_cell(artifact, profile, address, measuring=measuring, threads=threads, rounds=rounds)
+            return run_cell(
+                artifact,
+                profile,
+                address,
+                measuring=measuring,
+                threads=threads,
+                rounds=rounds,
+                retry_s=retry_s,
+            )
     finally:
         progress.current.reset(token)
 

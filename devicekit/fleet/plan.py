@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Version history (`version` in every filed plan)
 #   1   first version
 VERSION = 1
+# A phone that reboots needs longer, one whose cable was touched is back at once.
+RETRY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,17 @@ class Job:
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """Models × devices. `rounds` is how often each artifact is measured, a process each."""
+    """Models × devices. `rounds` is how often each artifact is measured, a process each.
+
+    `retry_s` is the wait before a cell whose device was lost is tried again.
+    """
 
     jobs: tuple[Job, ...]
     making: Making
     measuring: Measuring
     threads: int | None
     rounds: int
+    retry_s: float = RETRY_S
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `read_plan` reads. Paths are absolute: a run may be resumed from another folder."""
@@ -101,6 +107,7 @@ class FleetPlan:
             },
             "threads": self.threads,
             "rounds": self.rounds,
+            "retry_s": self.retry_s,
         }
 
 
@@ -113,6 +120,7 @@ def plan_fleet(
     measuring: Measuring,
     threads: int | None,
     rounds: int,
+    retry_s: float = RETRY_S,
 ) -> FleetPlan:
     """Returns the plan for every model on every device of the fleet file that `where` keeps.
 
@@ -136,7 +144,7 @@ def plan_fleet(
     ]
     if not jobs:
         raise UsageError("no model is named", remedy="devicekit fleet run MODEL… --fleet fleet.toml")
-    return FleetPlan(tuple(jobs), _absolute(making), measuring, threads, rounds)
+    return FleetPlan(tuple(jobs), _absolute(making), measuring, threads, rounds, retry_s)
 
 
 def fleet_devices(fleet: str | Path | None) -> "list[tuple[Entry, Profile]]":
@@ -196,6 +204,7 @@ def read_plan(document: Mapping[str, Any], run_id: str) -> FleetPlan:
         Measuring(**wishes),
         document["threads"],
         document["rounds"],
+        document["retry_s"],
     )
 
 

@@ -16,7 +16,7 @@ from devicekit.device.temporary import folder_prefix
 from devicekit.errors import Busy, DevicekitError, StoreError, UsageError
 from devicekit.fleet.builds import Artifact, build_artifact, failure_of, need_of
 from devicekit.fleet.cell import run_cell
-from devicekit.fleet.plan import AS_PROFILES_SAY, FleetPlan, Job, Making, plan_fleet, read_plan
+from devicekit.fleet.plan import AS_PROFILES_SAY, RETRY_S, FleetPlan, Job, Making, plan_fleet, read_plan
 from devicekit.measuring import NO_WISHES, Measuring
 from devicekit.store.filing import Outcome, end_run, file_cell, new_run
 from devicekit.store.open import Store, open_store
@@ -43,6 +43,7 @@ def fleet_run(
     store: str | Path | None = None,
     label: str | None = None,
     rounds: int = ROUNDS,
+    retry_s: float = RETRY_S,
     making: Making = AS_PROFILES_SAY,
     measuring: Measuring = NO_WISHES,
     threads: int | None = None,
@@ -51,11 +52,19 @@ def fleet_run(
 
     `jobs` devices are measured at once (None: MOST_JOBS), one thing at a time on each; `scheduler` is a
     dask scheduler's address that spreads them over hosts instead. `label` is a name for the run, as a
-    baseline. Cells that fail are filed with their reason. Raises ProfileError, UsageError and LoadError
-    before anything runs, StoreError where results cannot be filed.
+    baseline. A lost device is tried once more after `retry_s`; cells that fail are filed with their reason.
+    Raises ProfileError, UsageError and LoadError before anything runs, StoreError where results cannot be
+    filed.
     """
     plan = plan_fleet(
-        models, fleet=fleet, where=where, making=making, measuring=measuring, threads=threads, rounds=rounds
+        models,
+        fleet=fleet,
+        where=where,
+        making=making,
+        measuring=measuring,
+        threads=threads,
+        rounds=rounds,
+        retry_s=retry_s,
     )
     run_all = _scheduled(scheduler, jobs)
     with open_store(store) as opened:
@@ -205,6 +214,7 @@ def _outcome(job: Job, plan: FleetPlan, artifact: "Future[Artifact]") -> Outcome
         measuring=plan.measuring,
         threads=plan.threads,
         rounds=plan.rounds,
+        retry_s=plan.retry_s,
     )
 
 

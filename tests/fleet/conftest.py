@@ -65,9 +65,3 @@ def results(tmp_path: Path) -> Path:
 def store(results: Path) -> Iterator[Store]:
     with open_store(results) as store:
         yield store
-
-
-@pytest.fixture(autouse=True)
-def _no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lost devices of these tests stay lost: nothing is gained by waiting for them."""
-    monkeypatch.setattr("devicekit.fleet.cell.BACK_OFF_S", 0.0)

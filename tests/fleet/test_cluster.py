@@ -15,7 +15,6 @@ import pytest
 
 from devicekit import progress
 from devicekit.errors import UsageError
-from devicekit.fleet import cluster
 from devicekit.fleet.run import fleet_resume, fleet_run
 from devicekit.store.open import Store
 from devicekit.store.reading import cells_of
@@ -131,9 +130,7 @@ def test_a_killed_host_gives_its_cells_to_another_or_they_are_reported(
     store: Store,
     scheduler: str,
     work: Callable[[Path], "subprocess.Popen[str]"],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "GONE_S", 3.0)
     slow = "?run_s=0.4"
     both = {f"s{i}": f"fake:s{i}{slow}" for i in range(4)}
     dying = work(fleet_of(tmp_path / "one.toml", **both, only=f"fake:only{slow}"))

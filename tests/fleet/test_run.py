@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -7,21 +6,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from devicekit import progress
 from devicekit.device.lock import locked
-from devicekit.errors import FleetError, LoadError, StoreFull, UsageError
+from devicekit.errors import FleetError, LoadError, UsageError
+from devicekit.fleet import run as runs
 from devicekit.fleet.plan import Making
 from devicekit.fleet.report import run_report
-from devicekit.fleet.run import fleet_resume, fleet_run
+from devicekit.fleet.run import fleet_resume
 from devicekit.store.open import Store
 from devicekit.store.reading import Cell, cells_of, document_of, find_run
 from devicekit.testing import write_dense_model
 
 Make = Callable[..., Path]
+
+
+fleet_run = partial(runs.fleet_run, retry_s=0.0)  # what is lost in these tests stays lost
 
 
 def cells(store: Store, run: str) -> dict[tuple[str, str], Cell]:
@@ -280,24 +284,31 @@ def test_a_model_that_cannot_be_read_is_a_row_on_every_device(
     assert error and error["exit_code"] == 3
 
 
-def test_a_full_store_ends_the_run_and_says_how_to_go_on(
-    model: Path,
-    make_fleet: Make,
-    results: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: run it as root")
+def test_a_full_disk_ends_the_run_and_says_how_to_go_on(
+    model: Path, make_fleet: Make, tmp_path: Path
 ) -> None:
-    from devicekit.fleet import run as module
-
-    def full(store: Store, *_: object) -> None:
-        raise StoreFull(store.name)
-
-    # The disk of this test cannot be filled; tests/store has the database that says so.
-    monkeypatch.setattr(module, "file_cell", full)
-    fleet = make_fleet(**{f"d{i}": f"pixel7 fake:d{i}" for i in range(4)})
-    with caplog.at_level(logging.WARNING), pytest.raises(StoreFull):
-        fleet_run([model], fleet=fleet, store=results, jobs=2)
-    assert "--resume" in caplog.text
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    fleet = make_fleet(**{f"d{i}": f"pixel7 fake:d{i}" for i in range(40)})
+    kit = [sys.executable, "-c", "from devicekit.cli import main; main()", "fleet"]
+    # A disk of 1 MiB in a mount namespace of its own; what is on it is looked at, and made room on, in there.
+    script = (
+        f"mount -t tmpfs -o size=1m tmpfs {disk}\n"
+        f"dd if=/dev/zero of={disk}/fill bs=1k count=500 2> /dev/null\n"
+        '"$@" run "$MODEL" --fleet "$FLEET" --store "$STORE" --jobs 4; echo "code $?"\n'
+        f"rm {disk}/fill; mount -o remount,size=20m {disk}\n"
+        '"$@" run --resume last --store "$STORE" -q; echo "code $?"\n'
+    )
+    places = {"MODEL": str(model), "FLEET": str(fleet), "STORE": str(disk / "r.db")}
+    command = ["unshare", "-m", "sh", "-c", script, "sh", *kit]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **places}, timeout=300)
+    codes = [line for line in done.stdout.splitlines() if line.startswith("code ")]
+    assert codes == ["code 7", "code 0"], done.stdout + done.stderr
+    assert "its disk is full; what was filed before is kept" in done.stderr
+    run = done.stderr.split("run: ")[1].split()[0]
+    assert f"devicekit fleet run --resume {run}" in done.stderr
+    assert "1 model × 40 devices: 40 fits" in done.stdout
 
 
 def test_the_plan_is_json(model: Path, fleet_file: Path, results: Path, store: Store) -> None:
