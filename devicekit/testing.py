@@ -194,6 +194,8 @@ def fake_device(address: str, *, keep: bool = False) -> FakeDevice:
         numbers = {key: float(value) for key, value in given.items()}
         must_have_bytes = int(numbers.pop("must_have_mib", 1.0) * 2**20)
         fault = fault and fault.replace("_", " ")
+        if not all(0 <= value < 1e9 for value in numbers.values()):
+            raise ValueError
         if not name or not numbers.keys() <= _FAKED or (fault and fault not in get_args(Fault)):
             raise ValueError
         return FakeDevice(

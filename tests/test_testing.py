@@ -6,11 +6,19 @@ import pytest
 
 from devicekit.device.seam import Completed
 from devicekit.digest import sha256_file
-from devicekit.errors import Lost, MeasurementError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput
+from devicekit.errors import (
+    Lost,
+    MeasurementError,
+    OutOfMemory,
+    TimedOut,
+    UnreadableOutput,
+    UsageError,
+    WrongOutput,
+)
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement, Plan
 from devicekit.runner.measure import RunnableModel, measure_model
-from devicekit.testing import FAKE_FACTS, FakeDevice, Fault, warmup_model, write_dense_model
+from devicekit.testing import FAKE_FACTS, FakeDevice, Fault, fake_device, warmup_model, write_dense_model
 
 
 def measure(device: FakeDevice, plan: Plan | None = None, golden: Path | None = None) -> Measurement:
@@ -88,3 +96,12 @@ def test_a_dense_model_has_the_size_that_was_asked(tmp_path: Path) -> None:
     assert {name: t.shape for name, t in graph.output_tensors.items()} == {"y": (1, 32)}
     unsigned = read_graph(write_dense_model(tmp_path / "u.tflite", has_signature=False))
     assert set(unsigned.input_tensors) == {"input"}
+
+
+@pytest.mark.parametrize(
+    "query", ["run_s=-1", "spread=nan", "latency_us=fast", "speed=1", "fault=tired", "run_s=1e99"]
+)
+def test_what_is_no_fake_device_is_said(query: str) -> None:
+    assert fake_device("fake:a?latency_us=5&fault=out_of_memory").describe().evidence == "emulated"
+    with pytest.raises(UsageError, match="names no fake device"):
+        fake_device(f"fake:a?{query}")

@@ -106,11 +106,7 @@ def run(
     how, making = measuring_of(options), _making_of(options)
     with watched(quiet=quiet, verbose=verbose, rows=True):
         if resume:
-            given = sorted(name for name, value in options.items() if value not in (None, ()))
-            if given:
-                raise UsageError(
-                    f"--resume takes the run's own plan, not --{given[0]}", remedy="leave that out"
-                )
+            _refuse_plan(how, making, options)
             run_id = fleet_resume(resume, **places)
         else:
             run_id = fleet_run(models, **places, making=making, measuring=how, **keep_given(options))
@@ -223,6 +219,22 @@ def worker(
 
     with watched(quiet=quiet, verbose=verbose):
         serve_devices(scheduler, [entry for entry, _ in devices_of(fleet_devices(fleet), where)])
+
+
+def _refuse_plan(how: Any, making: Any, options: dict[str, Any]) -> None:
+    """Raises UsageError where --resume comes with an option of the plan, which the run has of its own."""
+    from dataclasses import fields
+
+    from devicekit.errors import UsageError
+
+    given = [name for name, value in options.items() if value not in (None, ())]
+    for one in (how, making):
+        given += [key.name for key in fields(one) if getattr(one, key.name) != key.default]
+    if given:
+        raise UsageError(
+            f"--resume takes the run's own plan, and no {given[0].removesuffix('_s').replace('_', ' ')}",
+            remedy="leave that out, or start a new run",
+        )
 
 
 def _making_of(options: dict[str, Any]) -> Any:

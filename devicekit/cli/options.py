@@ -315,22 +315,28 @@ def show(results: Any, format_: str, output: str | None) -> None:
 
 @contextmanager
 def writing(output: str | None) -> "Iterator[Any]":
-    """Yields a file to write to: `output`, whole or not at all, or stdout. Raises UsageError."""
+    """Yields a file to write to: `output`, whole or not at all, or stdout. Raises UsageError.
+
+    What is there and no plain file (a pipe, /dev/null) is written to as it is.
+    """
     if output is None:
         yield sys.stdout
         return
+    is_special = os.path.exists(output) and not os.path.isfile(output)
     partial = f"{output}.partial"
     try:
-        with open(partial, "w", encoding="utf-8", newline="") as file:
+        with open(output if is_special else partial, "w", encoding="utf-8", newline="") as file:
             yield file
-        os.replace(partial, output)
+        if not is_special:
+            os.replace(partial, os.path.realpath(output))  # of a link, what it points at
     except OSError as error:
         raise UsageError(
             f"{output} cannot be written: {error.strerror or error}", remedy="name another file: -o FILE"
         ) from error
     finally:
-        with suppress(OSError):
-            os.unlink(partial)
+        if not is_special:
+            with suppress(OSError):
+                os.unlink(partial)
 
 
 def _print(text: str) -> None:

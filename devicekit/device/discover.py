@@ -148,6 +148,8 @@ def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
     if not isinstance(address, str):
         return Chosen(address)
     if address != "auto":
+        if kind_of(address) in TRANSPORTS:  # whatever is wrong with a fleet file, an address is one
+            return Chosen(resolved(address))
         aliases = {entry.name for entry in read_fleet(fleet_path())}
         return Chosen(resolved(address), name=address if address in aliases else None)
     fleet = [

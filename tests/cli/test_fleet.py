@@ -103,6 +103,10 @@ def test_reports_go_to_files_of_every_format(kit: Run, lab: Path) -> None:
         "fits": 1,
         "failed": 1,
     }
+    os.mkfifo(lab / "pipe")
+    reader = subprocess.Popen(["cat", "pipe"], cwd=lab, stdout=subprocess.PIPE, text=True)
+    assert kit("fleet", "report", "--format", "csv", "-o", "pipe").returncode == 0
+    assert reader.communicate(timeout=30)[0] == (lab / "report.csv").read_text() and (lab / "pipe").is_fifo()
     done = kit("fleet", "report", "-o", "none/report.txt")
     assert done.returncode == 2 and "cannot be written" in done.stderr
     assert sorted(path.name for path in lab.iterdir() if "partial" in path.name) == []
@@ -126,7 +130,9 @@ WRONG = {
     "fleet run": "no MODEL given",
     "fleet run net.tflite --resume last": "both MODEL and --resume given",
     "fleet run --resume last": "the store holds no fleet run yet",
-    "fleet run --resume last --label x": "--resume takes the run's own plan, not --label",
+    "fleet run --resume last --label x": "--resume takes the run's own plan, and no label",
+    "fleet run --resume last --recipe int8": "--resume takes the run's own plan, and no recipes",
+    "fleet run --resume last --wait 5s": "--resume takes the run's own plan, and no wait",
     "fleet run none.tflite": "none.tflite: no such file or folder",
     "fleet run net.tflite --where tga=x": 'unknown field "tga"; did you mean tag?',
     "fleet run net.tflite --where name=nobody": "leaves none of 2 devices",

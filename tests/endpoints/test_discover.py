@@ -12,7 +12,7 @@ import pytest
 
 from devicekit.device.connect import connect, refuse_unreachable
 from devicekit.device.discover import choose, found_devices
-from devicekit.errors import NoDevice, NotUnique, Unauthorized, UsageError
+from devicekit.errors import FleetError, NoDevice, NotUnique, Unauthorized, UsageError
 from devicekit.fleet.inventory import read_fleet
 from devicekit.profile.lookup import load_profile
 
@@ -135,6 +135,14 @@ def test_auto_says_that_the_attached_phone_is_unauthorized(
 def test_auto_is_this_host_where_nothing_is_attached_and_says_so(adb_server: int) -> None:
     chosen = choose(load_profile("pixel7"), "auto")
     assert (chosen.address, chosen.notes) == ("host", ("no device is attached: measured on this host",))
+
+
+def test_an_address_needs_no_fleet_file_that_is_right(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "fleet.toml").write_text("schema = 7")
+    monkeypatch.setenv("DEVICEKIT_FLEET", str(tmp_path / "fleet.toml"))
+    assert choose(load_profile("pixel7"), "host").address == "host"
+    with pytest.raises(FleetError):
+        choose(load_profile("pixel7"), "desk")
 
 
 def test_auto_never_means_a_stand_in_of_the_fleet_file(

@@ -130,6 +130,15 @@ def test_new_cells_are_shown_and_pass(store: Store) -> None:
     assert verdicts(result)["new latency"] == "new" and result.error is None
 
 
+def test_a_large_gate_shows_what_is_wrong(store: Store) -> None:
+    for slower in (1.0, 1.3):
+        cells = [(planned(device=f"d{i:03}"), outcome(measured(1000))) for i in range(120)]
+        cells.append((planned(device="slow"), outcome(measured(1000 * slower))))
+        file_run(store, cells)
+    text = render_as(judged(store), "text")
+    assert "120 more checks" in text and "slow" in text and len(text.splitlines()) < 10
+
+
 def test_there_must_be_a_baseline(store: Store) -> None:
     file_run(store, [(planned(), outcome(measured()))])
     for baseline in ("last", "nothing"):

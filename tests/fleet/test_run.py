@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_a_model_that_fits_nowhere_is_a_row(
     assert found["net", "b"].state == "done"
 
 
-def test_a_broken_limit_is_a_number_with_a_finding(
+def test_a_memory_limit_is_enforced_while_a_device_runs(
     tmp_path: Path, model: Path, make_fleet: Make, results: Path, store: Store
 ) -> None:
     tight = tmp_path / "tight.toml"
@@ -105,37 +106,44 @@ def test_a_broken_limit_is_a_number_with_a_finding(
     assert report.rows[1].why.startswith("net.tflite needs 9.0 MiB, the limit is 5 MiB")
 
 
-def test_one_device_under_two_names_runs_one_thing_at_a_time(
-    model: Path, make_fleet: Make, results: Path, store: Store
-) -> None:
-    fleet = make_fleet(a="pixel7 fake:same?run_s=0.05", b="pixel3 fake:same?run_s=0.05")
-    run = fleet_run([model], fleet=fleet, store=results, jobs=4)
-    assert {one.state for one in cells(store, run).values()} == {"done"}
-
-
-def test_devices_run_at_the_same_time(model: Path, make_fleet: Make, results: Path) -> None:
-    running, most = set(), 0
+@contextmanager
+def measuring_at_once() -> Iterator[list[int]]:
+    """Yields a list that ends with the most devices that were measured at the same time."""
+    running: set[str] = set()
+    most = [0]
     lock = threading.Lock()
 
     class Watcher:
         def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
-            nonlocal most
             with lock:
                 if detail.startswith("measuring"):
                     running.add(step)
-                    most = max(most, len(running))
+                    most.append(max(most[-1], len(running)))
                 elif total and done >= total:
                     running.discard(step)
 
+    token = progress.current.set(Watcher())
+    try:
+        yield most
+    finally:
+        progress.current.reset(token)
+
+
+def test_one_device_under_two_names_runs_one_thing_at_a_time(
+    model: Path, make_fleet: Make, results: Path, store: Store
+) -> None:
+    fleet = make_fleet(a="pixel7 fake:same?run_s=0.1", b="pixel3 fake:same?run_s=0.1")
+    with measuring_at_once() as most:
+        run = fleet_run([model], fleet=fleet, store=results, jobs=4)
+    assert {one.state for one in cells(store, run).values()} == {"done"} and most[-1] == 1
+
+
+def test_devices_run_at_the_same_time(model: Path, make_fleet: Make, results: Path) -> None:
     fleet = make_fleet(**{f"d{i}": f"pixel7 fake:d{i}?run_s=0.1" for i in range(4)})
-    for jobs, expected in ((1, 1), (4, 4)):
-        running, most = set(), 0
-        token = progress.current.set(Watcher())
-        try:
+    for jobs in (1, 4):
+        with measuring_at_once() as most:
             fleet_run([model], fleet=fleet, store=results, jobs=jobs)
-        finally:
-            progress.current.reset(token)
-        assert most == expected
+        assert most[-1] == jobs
 
 
 def test_a_run_that_was_killed_goes_on_and_measures_nothing_twice(
@@ -174,10 +182,10 @@ def test_ctrl_c_ends_every_device_and_says_how_to_go_on(
     model: Path, make_fleet: Make, results: Path, store: Store, tmp_path: Path
 ) -> None:
     fleet = make_fleet(**{f"d{i}": f"pixel7 fake:d{i}?run_s=0.3" for i in range(8)})
-    command = [sys.executable, "-m", "devicekit.cli", "fleet", "run", str(model), "--fleet", str(fleet)]
+    command = ["fleet", "run", str(model), "--fleet", str(fleet)]
     code = "from devicekit.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *command[3:], "--store", str(results), "--jobs", "4"],
+        [sys.executable, "-c", code, *command, "--store", str(results), "--jobs", "4"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

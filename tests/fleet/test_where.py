@@ -27,7 +27,7 @@ FLEET = [
         ("ram_mib>=1", "desk rack"),  # of the microcontroller it is unknown
         ("ram_mib<1000000", "desk rack"),
         ("(name=desk or name=mcu) and not kind=android", "mcu"),
-        ("NAME=desk OR name=rack".replace("NAME", "name"), "desk rack"),
+        ("name=desk OR name=rack", "desk rack"),
         ("profile='raspberrypi4'", "rack"),
         ('address="ssh://pi@10.0.0.7"', "rack"),
         ("soc='broadcom bcm2711'", "rack"),

@@ -120,7 +120,6 @@ def test_junit_is_what_ci_reads(report: RunReport) -> None:
     suite = ET.fromstring(render_as(report, "junit"))[0]
     counts = [suite.get(key) for key in ("tests", "failures", "errors", "skipped")]
     assert counts == ["5", "1", "2", "1"]
-    ET.fromstring(render_as(report, "junit").replace("x", "x"))
 
 
 def test_junit_takes_names_that_xml_cannot_write(store: Store) -> None:
@@ -145,7 +144,7 @@ def test_html_is_one_file_that_runs_no_name(report: RunReport) -> None:
     tags = Tags()
     tags.feed(text)
     assert all("onerror" not in attributes for _, attributes in tags.seen)
-    assert not [tag for tag, _ in tags.seen if tag in ("img", "iframe", "object", "link")[:3]]
+    assert not {"img", "iframe", "object"} & {tag for tag, _ in tags.seen}
     for tag, attributes in tags.seen:
         for name in ("src", "href", "srcset"):
             assert not str(attributes.get(name) or "").startswith(("http:", "https:", "//")), (

@@ -90,6 +90,10 @@ def gate_lines(result: "GateResult") -> Iterator[Any]:
     yield ""
     several = len({one.model for one in result.checks}) > 1
     order = sorted(result.checks, key=lambda one: one.verdict == "FAIL")
+    if len(order) > MOST_ROWS:
+        special = [one for one in order if one.verdict != "ok"][-MOST_ROWS:]
+        yield f"{len(order) - len(special)} more checks: --format json has all"
+        order = special
     yield labelled([(*_check(one, several=several),) for one in order])
     yield ""
     if result.failures:
