@@ -63,7 +63,7 @@ class Prediction:
         limits = self.profile.limits
         if self.memory.delegate == "tflm":
             return None if limits.arena_kib is None else limits.arena_kib * 1024
-        return int(limits.memory_mib * 2**20)
+        return None if limits.memory_mib is None else int(limits.memory_mib * 2**20)
 
     @property
     def work(self) -> "tuple[Work, ...]":
@@ -193,7 +193,10 @@ def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: flo
     from devicekit.measuring import Measuring
 
     how = Measuring(hard_limits=hard_limits)
-    limit = f"memory {found.profile.limits.memory_mib:g} MiB"
+    limits = found.profile.limits
+    limit = (
+        f"arena {limits.arena_kib} KiB" if limits.memory_mib is None else f"memory {limits.memory_mib:g} MiB"
+    )
     try:
         asked = found.threads if found.threads != found.profile.runtime.threads else None
         run = measure(path, profile=found.profile, measuring=how, threads=asked, timeout_s=timeout_s)

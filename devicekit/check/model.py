@@ -92,7 +92,7 @@ def check_model(
         source.rewrites,
         source.unverified,
         memory,
-        int(target.limits.memory_mib * 2**20),
+        None if target.limits.memory_mib is None else int(target.limits.memory_mib * 2**20),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devicekit import __version__
 from devicekit.errors import Problem, ProfileError, UnknownProfile
 from devicekit.text import nearest
 
@@ -17,6 +18,7 @@ MAX_BYTES = 2**20
 MAX_SHOWN = 60  # characters of a value in a message
 MAX_DEPTH = 8  # a profile has three levels; deeper ones come from nobody who means well
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+RELEASE = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
 
 _DECODE_ERROR = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
@@ -46,8 +48,19 @@ class ProfileFile:
 
     @property
     def is_newer(self) -> bool:
-        """Returns whether it is written for a schema that a later kit reads."""
-        return type(self.data.get("schema")) is int and self.data["schema"] > SCHEMA
+        """Returns whether it is written for a later kit: by its schema, or by what it says that it needs."""
+        schema = self.data.get("schema")
+        return (type(schema) is int and schema > SCHEMA) or _numbers(self.kit) > _numbers(__version__)
+
+    @property
+    def kit(self) -> str | None:
+        """Returns the release of devicekit that it says it needs; None where that is no release."""
+        needed = self.data.get("needs_devicekit")
+        return needed if isinstance(needed, str) and RELEASE.fullmatch(needed) else None
+
+    @property
+    def kit_words(self) -> str:
+        return f" to {self.kit} or newer" if self.kit else ""
 
     @property
     def remedy(self) -> str:
@@ -199,6 +212,10 @@ def _dotted(table: Table, prefix: str = "") -> Table:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _numbers(release: str | None) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", release or "")))
 
 
 def _remedy(path: Path, shown: str) -> str:

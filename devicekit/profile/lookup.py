@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import Problem, ProfileError
+from devicekit.profile.derived import Share, at, derived, of_other_hardware, with_derived
 from devicekit.profile.files import (
     NAME,
     SCHEMA,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
 
 __all__ = [
+    "Origin",
     "ProfileRow",
     "check_profile_file",
     "list_profiles",
@@ -48,7 +50,10 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True)
 class ProfileRow:
-    """One line of `devicekit profile list`; None where the profile has no such fact."""
+    """One line of `devicekit profile list`; None where the profile has no such fact.
+
+    Microcontrollers have their limits in KiB, `model_kib` and `arena_kib`.
+    """
 
     name: str
     title: str | None
@@ -56,12 +61,34 @@ class ProfileRow:
     soc: str | None
     ram_mib: int | None
     runtime: str
-    model_mib: float
-    memory_mib: float
+    model_mib: float | None
+    memory_mib: float | None
     latency_ms: float | None
+    model_kib: int | None = None
+    arena_kib: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value of a profile was set: `file` is its name, None for a default and for what follows.
+
+    `follows` is the share that gives a limit. `source` is where the value comes from, None where nobody says.
+    """
+
+    value: Any
+    file: str | None
+    follows: Share | None = None
+    source: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Returns "pixel7.toml", "device.ram_mib × limits.memory_of_ram", or "default"."""
+        if self.follows is not None:
+            return f"{self.follows.of} × {self.follows.share}"
+        return self.file or "default"
 
 
 @dataclass(frozen=True)
@@ -71,12 +98,16 @@ class _Chain:
     files: tuple[ProfileFile, ...]
     broken: Problem | None
 
-    def values(self) -> Table:
+    def given(self) -> Table:
         """Returns the tables of all files in one, own keys winning."""
         values: Table = {}
         for file in reversed(self.files):
             values = _inherit(values, file.data)
         return values
+
+    def values(self) -> Table:
+        """Returns the same with the limits that follow from the hardware."""
+        return with_derived(self.given())
 
     def owner(self, loc: "Loc") -> ProfileFile:
         """Returns the file that sets `loc`; the first one for a key that is missing in all."""
@@ -108,16 +139,23 @@ def list_profiles() -> list[ProfileRow]:
     return [_row(name) for name in profile_names()]
 
 
-def origins(profile: "Profile") -> dict[str, tuple[Any, str]]:
-    """Returns dotted key -> (value, the file that set it or "default"), for every key that has a value."""
+def origins(profile: "Profile") -> dict[str, Origin]:
+    """Returns dotted key -> where it was set, for every key that has a value."""
     chain = _follow(profile.path, str(profile.path))
+    given = chain.given()
+    follows = derived(given)
     names = {path: file.path.name for file in reversed(chain.files) for path in _leaves(file.data)}
-    shown = profile.model_dump(by_alias=True, exclude={"name", "path", "files", "sha256", "sources"})
-    return {
-        ".".join(path): (value, names.get(path, "default"))
-        for path, value in _leaves(shown).items()
-        if value is not None
-    }
+    values = profile.model_dump(by_alias=True, exclude={"name", "path", "files", "sha256", "sources"})
+    found = {}
+    for path, value in _leaves(values).items():
+        key = ".".join(path)
+        if value is None:
+            continue
+        share = follows[key][1] if key in follows else None
+        file = names.get(path) if share is None and at(given, key) is not None else None
+        source = profile.sources.get(key if share is None else share.share)
+        found[key] = Origin(value, file, share, source)
+    return found
 
 
 def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> Table:
@@ -130,9 +168,14 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> Table:
 
 
 def _inherit(base: Table, own: Table) -> Table:
-    """Returns the merged tables, without sources that speak of a value which `own` replaces."""
-    replaced = {".".join(path) for path in _leaves(own)}
+    """Returns the merged tables, without limits that were for other hardware, and without sources that speak
+    of a value which is replaced."""
+    others = of_other_hardware(base, own)
+    replaced = {".".join(path) for path in _leaves(own)} | others
     kept = {key: source for key, source in _sources(base).items() if key not in replaced}
+    limits = base.get("limits")
+    if others and isinstance(limits, dict):
+        base = {**base, "limits": {k: v for k, v in limits.items() if f"limits.{k}" not in others}}
     return merge({**base, "sources": kept} if kept else _without(base, "sources"), own)
 
 
@@ -188,9 +231,11 @@ def _file_problems(chain: _Chain) -> Iterator[tuple[ProfileFile, Problem]]:
     from devicekit.profile.problems import judge_place, judge_schema
 
     for file in chain.files:
-        problem = judge_schema(file.data)
+        problem = judge_schema(file)
         if problem and file.is_newer:
-            raise ProfileError(file.shown, [problem], remedy="update devicekit, run it again")
+            raise ProfileError(
+                file.shown, [problem], remedy=f"update devicekit{file.kit_words}, run it again"
+            )
         if problem:
             yield file, problem
         yield from ((file, problem) for problem in judge_place(file.data))
@@ -251,9 +296,11 @@ def _row(name: str) -> ProfileRow:
             soc=device.get("soc"),
             ram_mib=device.get("ram_mib"),
             runtime=label,
-            model_mib=limits["model_mib"],
-            memory_mib=limits["memory_mib"],
+            model_mib=limits.get("model_mib"),
+            memory_mib=limits.get("memory_mib"),
             latency_ms=limits.get("latency_ms"),
+            model_kib=limits.get("model_kib"),
+            arena_kib=limits.get("arena_kib"),
         )
     except (KeyError, TypeError, AttributeError):
         load_profile(name)  # says what is wrong with it

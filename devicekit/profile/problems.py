@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from devicekit import __version__
 from devicekit.errors import Problem
-from devicekit.profile.files import SCHEMA, shown
+from devicekit.profile.derived import awaits
+from devicekit.profile.files import SCHEMA, ProfileFile, shown
 from devicekit.profile.schema import READ_FROM_PLACE, Profile, Table
 from devicekit.text import nearest
 
@@ -23,8 +24,15 @@ _UNITS: dict[str, dict[str, float]] = {
     "mib": {"": 1, "k": 2**-10, "m": 1, "g": 2**10, "t": 2**20},
     "kib": {"": 1, "k": 1, "m": 2**10, "g": 2**20},
     "ms": {"": 1, "us": 1e-3, "µs": 1e-3, "ms": 1, "s": 1e3},
+    "mhz": {"": 1, "khz": 1e-3, "mhz": 1, "ghz": 1e3},
 }
-_UNIT_NAMES = {"mib": " of MiB", "kib": " of KiB", "ms": " of milliseconds"}
+_UNIT_NAMES = {"mib": " of MiB", "kib": " of KiB", "ms": " of milliseconds", "mhz": " of MHz"}
+# What each kind of device cannot do without; a share of its memory may give it.
+_LIMITS = {
+    "android": ("model_mib", "memory_mib"),
+    "linux": ("model_mib", "memory_mib"),
+    "microcontroller": ("model_kib", "arena_kib"),
+}
 
 
 def worded(error: "ValidationError") -> Iterator[tuple[Loc, Problem]]:
@@ -35,14 +43,16 @@ def worded(error: "ValidationError") -> Iterator[tuple[Loc, Problem]]:
             yield loc, _problem(loc, item["type"], value=item["input"], limits=item.get("ctx", {}))
 
 
-def judge_schema(data: Mapping[str, Any]) -> Problem | None:
-    """Returns what is wrong with a file's `schema`; None if this kit reads it."""
-    value = data.get("schema")
-    if type(value) is int and value == SCHEMA:
-        return None
+def judge_schema(file: ProfileFile) -> Problem | None:
+    """Returns what is wrong with a file's `schema` and the kit that it needs; None if this kit reads it."""
+    value = file.data.get("schema")
     if type(value) is int and value > SCHEMA:
         return Problem("schema", f"is {value}", f"devicekit {__version__} reads schema {SCHEMA}")
-    found = f"is {shown(value)}" if "schema" in data else "is missing"
+    if file.is_newer:
+        return Problem("needs_devicekit", f"is {file.kit}", f"this is devicekit {__version__}")
+    if type(value) is int and value == SCHEMA:
+        return None
+    found = f"is {shown(value)}" if "schema" in file.data else "is missing"
     return Problem("schema", found, f"must be {SCHEMA}: `schema = {SCHEMA}` on top of the file")
 
 
@@ -62,11 +72,21 @@ def judge_together(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Problem]]:
             ("runtime", "threads"),
             Problem("runtime.threads", f"is {threads}", f"must be at most device.cores, which is {cores}"),
         )
-    memory, ram = _number(limits, "memory_mib"), _number(device, "ram_mib")
-    if memory and ram and memory > ram:
+    for limit, of in (("memory_mib", "ram_mib"), ("arena_kib", "ram_kib"), ("model_kib", "flash_kib")):
+        value, most = _number(limits, limit), _number(device, of)
+        if value and most and value > most:
+            expected = f"must be at most device.{of}, which is {most}"
+            yield ("limits", limit), Problem(f"limits.{limit}", f"is {value}", expected)
+    if isinstance(data.get("limits"), dict):
+        for limit in _LIMITS.get(str(device.get("kind")), _LIMITS["linux"]):
+            if limit not in limits and not awaits(dict(data), f"limits.{limit}"):
+                loc = ("limits", limit)
+                yield loc, Problem(dotted(loc), "is missing", f"must be {_expectation(loc)}")
+    clocks = device.get("clocks_mhz")
+    if isinstance(clocks, list) and cores and len(clocks) > cores:
         yield (
-            ("limits", "memory_mib"),
-            Problem("limits.memory_mib", f"is {memory}", f"must be at most device.ram_mib, which is {ram}"),
+            ("device", "clocks_mhz"),
+            Problem("device.clocks_mhz", f"has {len(clocks)} clocks", f"device.cores is {cores:g}"),
         )
     allowed = set(_texts(ops.get("allow")))
     for op in sorted(allowed.intersection(_texts(ops.get("deny")))):
@@ -165,7 +185,7 @@ def _expectation(loc: Loc) -> str:
     if get_origin(expected) is Literal:
         return f"one of {', '.join(map(str, get_args(expected)))}"
     if get_origin(expected) is tuple:
-        return f"a list of {_plural(_bare(get_args(expected)[0]))}"
+        return f"a list of {_plural(_bare(get_args(expected)[0]))}{unit}"
     if isinstance(expected, type) and issubclass(expected, Table):
         return f"a table: [{dotted(loc)}]"
     words: dict[Any, str] = {
@@ -178,7 +198,7 @@ def _expectation(loc: Loc) -> str:
 
 
 def _plural(item: Any) -> str:
-    return "texts" if item is str else ", ".join(map(str, get_args(item)))
+    return {str: "texts", int: "whole numbers"}.get(item) or ", ".join(map(str, get_args(item)))
 
 
 def _meant(value: Any, loc: Loc) -> str | None:
@@ -186,8 +206,12 @@ def _meant(value: Any, loc: Loc) -> str | None:
     expected = _type(loc)
     if expected is str and not isinstance(value, dict | list):
         return shown(str(value))
-    if get_origin(expected) is tuple and isinstance(value, str):
-        return shown([value])
+    if get_origin(expected) is tuple and isinstance(value, str | int):
+        item = _bare(get_args(expected)[0])
+        if item is str:
+            return shown([str(value)])
+        number = _converted(str(value), unit=str(loc[-1]).rpartition("_")[2], whole=True)
+        return None if number is None else f"[{number}]"
     if not isinstance(value, str):
         return None
     if expected is bool:

@@ -1,7 +1,7 @@
 """The keys of a profile, schema version 1: what a target device, with its runtime, can hold and run.
 
-Each description names its unit; the reference of keys is generated from them. Unknown keys are errors. A fact
-that nobody gave is None, never a guess. Version history (`schema` on the first line of every file)
+Each description names its unit; the reference of keys is generated from them (keys.py). Unknown keys are
+errors. A fact that nobody gave is None, never a guess. Version history (`schema` on the first line of a file)
     1   first version
 """
 
@@ -24,12 +24,16 @@ Dtype = Literal[
 ]  # fmt: skip
 # A whole number stays one, so that it reads as it was written: 64, not 64.0.
 Number = Annotated[float, AfterValidator(lambda value: int(value) if value.is_integer() else value)]
+Share = float
 Text = Annotated[str, Field(min_length=1)]
 # TOML's lists arrive as Python lists, which strict mode would not take for a tuple.
 Texts = Annotated[tuple[Text, ...], Strict(False)]
 SomeTexts = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)]
 OpNames = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ...], Strict(False)]
 Dtypes = Annotated[tuple[Dtype, ...], Strict(False)]
+Clocks = Annotated[
+    tuple[Annotated[int, Field(gt=0, le=100_000)], ...], Strict(False), Field(min_length=1, max_length=1024)
+]
 
 
 class Table(BaseModel):
@@ -47,7 +51,22 @@ class Device(Table):
         None, description="Instruction set: `ro.product.cpu.abi` on Android, `uname -m` on Linux."
     )
     cores: int | None = Field(None, gt=0, le=1024, description="CPU cores, count.")
+    clocks_mhz: Clocks | None = Field(
+        None, description="Highest clock of each CPU core, the fastest first, in MHz."
+    )
     ram_mib: int | None = Field(None, gt=0, description="RAM as sold, in MiB.")
+    ram_kib: int | None = Field(
+        None,
+        gt=0,
+        description="RAM of a microcontroller, in KiB: its largest block, as an arena is one piece.",
+    )
+    flash_kib: int | None = Field(
+        None, gt=0, description="Flash of a microcontroller, in KiB, firmware included."
+    )
+    os: Text | None = Field(None, description="Operating system and release, such as Android 15.")
+    libc: Text | None = Field(
+        None, description="C library and release, such as glibc 2.36: it decides which runtime loads."
+    )
 
 
 class Match(Table):
@@ -72,6 +91,9 @@ class Runtime(Table):
     cpus: Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Strict(False)] | None = Field(
         None, description="CPUs to pin to, by their numbers on the device; absent: the fastest ones."
     )
+    require_full_delegation: bool = Field(
+        False, description="Whether a model must run on the delegate as a whole, no operator beside it."
+    )
 
     @property
     def label(self) -> str:
@@ -80,11 +102,13 @@ class Runtime(Table):
 
 
 class Limits(Table):
-    """Budgets: what one model may take there."""
+    """Budgets: what one model may take there. Phones and boards need model_mib and memory_mib,
+    microcontrollers model_kib and arena_kib; each may follow from the hardware by a share.
+    """
 
-    model_mib: Number = Field(gt=0, description="Size of the .tflite file, at most, in MiB.")
-    memory_mib: Number = Field(
-        gt=0, description="Must-have memory (anonymous, which nothing can reclaim), at most, in MiB."
+    model_mib: Number | None = Field(None, gt=0, description="Size of the .tflite file, at most, in MiB.")
+    memory_mib: Number | None = Field(
+        None, gt=0, description="Must-have memory (anonymous, which nothing can reclaim), at most, in MiB."
     )
     latency_ms: Number | None = Field(
         None, gt=0, description="Median latency of one inference on the device, at most, in ms."
@@ -94,6 +118,18 @@ class Limits(Table):
     )
     model_kib: int | None = Field(
         None, gt=0, description="Flash of a microcontroller for the .tflite, at most, in KiB."
+    )
+    memory_of_ram: float | None = Field(
+        None, gt=0, le=1, description="Gives memory_mib where it is absent: this share of device.ram_mib."
+    )
+    model_of_ram: float | None = Field(
+        None, gt=0, le=1, description="Gives model_mib where it is absent: this share of device.ram_mib."
+    )
+    arena_of_ram: float | None = Field(
+        None, gt=0, le=1, description="Gives arena_kib where it is absent: this share of device.ram_kib."
+    )
+    model_of_flash: float | None = Field(
+        None, gt=0, le=1, description="Gives model_kib where it is absent: this share of device.flash_kib."
     )
 
 
@@ -185,6 +221,9 @@ class Profile(Table):
     """A profile, its `extends` resolved. `name`, `path`, `files` and `sha256` come from where it was read."""
 
     schema_version: Literal[1] = Field(alias="schema", description="Version of these keys, on top of a file.")
+    needs_devicekit: Text | None = Field(
+        None, description="First release of devicekit that reads this file; an older one names it."
+    )
     title: Text | None = Field(None, description="The device's name for people.")
     extends: Text | None = Field(
         None, description="The profile that gives what this file does not: a name, or a .toml next to it."

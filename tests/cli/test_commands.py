@@ -239,7 +239,7 @@ WRONG = {
     "deploy m.h5": ("Missing option '--profile' / '-p'", "`devicekit deploy --help` shows how"),
     "deploy m.h5 -p pixel-7": (
         'no profile "pixel-7"; did you mean pixel7?',
-        "`devicekit profile list` shows all 7",
+        "`devicekit profile list` shows all 26",
     ),
     "deploy m.h5 -p pixel7 -r int9": (
         'no recipe "int9"; did you mean int8?',

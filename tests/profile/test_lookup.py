@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devicekit.errors import ProfileError, UnknownProfile
-from devicekit.profile.lookup import list_profiles, load_profile, merge, origins, profile_names
+from devicekit.profile.lookup import Origin, list_profiles, load_profile, merge, origins, profile_names
 
 MINIMAL = """
 schema = 1
@@ -91,13 +91,13 @@ def test_own_keys_win_and_lists_are_replaced(write: Write) -> None:
 
 def test_a_file_may_extend_a_shipped_profile(write: Write) -> None:
     profile = load_profile(write('schema = 1\nextends = "pixel7"\n[limits]\nmemory_mib = 4', "mine.toml"))
-    assert profile.files == ("mine.toml", "pixel7.toml", "_android-arm64.toml")
+    assert profile.files == ("mine.toml", "pixel7.toml", "_android-arm64.toml", "_android.toml")
     assert (profile.name, profile.device.ram_mib, profile.limits.memory_mib) == ("mine", 8192, 4)
 
 
 def test_a_file_named_like_the_shipped_one_that_it_extends_is_no_circle(write: Write) -> None:
     profile = load_profile(write('schema = 1\nextends = "pixel7"', "pixel7.toml"))
-    assert profile.files == ("pixel7.toml", "pixel7.toml", "_android-arm64.toml")
+    assert profile.files == ("pixel7.toml", "pixel7.toml", "_android-arm64.toml", "_android.toml")
 
 
 def test_the_source_of_a_replaced_value_is_not_inherited(write: Write) -> None:
@@ -115,10 +115,40 @@ def test_origins_name_the_file_that_set_each_value(write: Write) -> None:
     write(MINIMAL, "base.toml")
     profile = load_profile(write('schema = 1\nextends = "base.toml"\n[limits]\nmemory_mib = 4'))
     found = origins(profile)
-    assert found["limits.memory_mib"] == (4, "board.toml")
-    assert found["limits.model_mib"] == (8, "base.toml")
-    assert found["runtime.threads"] == (1, "default")
+    assert found["limits.memory_mib"] == Origin(4, "board.toml")
+    assert found["limits.model_mib"] == Origin(8, "base.toml")
+    assert found["runtime.threads"] == Origin(1, None) and found["runtime.threads"].place == "default"
     assert "device.soc" not in found
+
+
+SHARES = """
+[limits]
+memory_of_ram = 0.125
+model_of_ram = 0.0625
+memory_mib = 99
+"""
+
+
+def test_limits_follow_from_the_ram_by_the_share_of_the_base(write: Write) -> None:
+    write(MINIMAL.replace("[limits]", SHARES.strip()).replace("memory_mib = 16", ""), "base.toml")
+    assert load_profile("base.toml").limits.memory_mib == 99
+    profile = load_profile(write('schema = 1\nextends = "base.toml"\n[device]\nram_mib = 1000'))
+    assert (profile.limits.memory_mib, profile.limits.model_mib) == (125, 62.5)
+    found = origins(profile)["limits.memory_mib"]
+    assert (found.file, found.place) == (None, "device.ram_mib × limits.memory_of_ram")
+
+
+def test_a_limit_of_ones_own_is_not_derived(write: Write) -> None:
+    own = 'schema = 1\nextends = "pixel7"\n[device]\nram_mib = 1024\n[limits]\nmemory_mib = 40'
+    profile = load_profile(write(own))
+    assert (profile.limits.memory_mib, profile.limits.model_mib) == (40, 8)
+
+
+def test_a_limit_of_other_hardware_is_not_inherited_nor_its_source(write: Write) -> None:
+    write('schema = 1\nextends = "_linux"\n[sources]\n"limits.memory_mib" = "x"', "base.toml")
+    profile = load_profile(write('schema = 1\nextends = "base.toml"\n[device]\nram_mib = 2048'))
+    assert profile.limits.memory_mib == 256
+    assert "limits.memory_mib" not in profile.sources
 
 
 def test_the_hash_changes_with_a_base(write: Write) -> None:

@@ -9,6 +9,7 @@ from devicekit.errors import ProfileError
 from devicekit.profile.lookup import load_profile
 
 # (table, line) -> what follows "board.toml: "
+DEVICE_KEYS = "kind, soc, abi, cores, clocks_mhz, ram_mib, ram_kib, flash_kib, os, libc"
 MISTAKES = [
     ("device", 'kind = "andriod"',
      'device.kind: is "andriod", must be one of android, linux, microcontroller; did you mean android?'),
@@ -22,14 +23,18 @@ MISTAKES = [
     ("device", "soc = 5", 'device.soc: is 5, must be text: "5"'),
     ("device", 'soc = ""', "device.soc: is empty, must have a value"),
     ("device", "latency_ms = 3", "device.latency_ms: unknown key; did you mean limits.latency_ms?"),
-    ("device", "colour = 3", "device.colour: unknown key, [device] has kind, soc, abi, cores, ram_mib"),
+    ("device", "colour = 3", "device.colour: unknown key, [device] has " + DEVICE_KEYS),
     ("device", '"\\u001b[31m" = 3',
-     'device."\\u001b[31m": unknown key, [device] has kind, soc, abi, cores, ram_mib'),
+     'device."\\u001b[31m": unknown key, [device] has ' + DEVICE_KEYS),
     ("runtime", "version = 2.3", 'runtime.version: is 2.3, must be text: "2.3"'),
     ("runtime", "threads = 0", "runtime.threads: is 0, must be above 0"),
     ("limits", 'latency_ms = "20 ms"', 'limits.latency_ms: is "20 ms", must be a number of milliseconds: 20'),
     ("limits", 'latency_ms = "0.5s"', 'limits.latency_ms: is "0.5s", must be a number of milliseconds: 500'),
     ("limits", 'arena_kib = "1MB"', 'limits.arena_kib: is "1MB", must be a whole number of KiB: 1024'),
+    ("device", 'clocks_mhz = "1.8 GHz"',
+     'device.clocks_mhz: is "1.8 GHz", must be a list of whole numbers of MHz: [1800]'),
+    ("device", 'cores = 1\nclocks_mhz = [1, 1]', "device.clocks_mhz: has 2 clocks, device.cores is 1"),
+    ("limits", "memory_of_ram = 2", "limits.memory_of_ram: is 2, must be at most 1"),
     ("limits", "latency_ms = nan", "limits.latency_ms: is NaN, must be a number of milliseconds"),
     ("match", "machine = []", "match.machine: is empty, must have a value"),
     ("ops", 'deny = "CONV_2D"', 'ops.deny: is "CONV_2D", must be a list of texts: ["CONV_2D"]'),
@@ -142,6 +147,26 @@ def test_a_newer_schema_is_refused_before_anything_else_is_judged(
     error = refusal(tmp_path, monkeypatch, "schema = 2\nnew_key = 3")
     assert error.message == f"board.toml: schema: is 2, devicekit {__version__} reads schema 1"
     assert error.remedy == "update devicekit, run it again"
+
+
+def test_a_newer_schema_names_the_kit_that_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = refusal(tmp_path, monkeypatch, 'schema = 2\nneeds_devicekit = "7.2"\nnew_key = 3')
+    assert error.message == f"board.toml: schema: is 2, devicekit {__version__} reads schema 1"
+    assert error.remedy == "update devicekit to 7.2 or newer, run it again"
+
+
+def test_a_file_that_needs_a_newer_kit_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = refusal(tmp_path, monkeypatch, 'schema = 1\nneeds_devicekit = "7.2"\nnew_key = 3')
+    assert error.message == f"board.toml: needs_devicekit: is 7.2, this is devicekit {__version__}"
+    assert error.remedy == "update devicekit to 7.2 or newer, run it again"
+
+
+def test_a_microcontroller_needs_flash_and_arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = profile_with("device", 'kind = "microcontroller"')
+    assert [str(problem) for problem in refusal(tmp_path, monkeypatch, text).problems] == [
+        "limits.model_kib: is missing, must be a whole number of KiB",
+        "limits.arena_kib: is missing, must be a whole number of KiB",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,28 @@ if TYPE_CHECKING:
 def list_lines(rows: "Sequence[ProfileRow]") -> Iterator[Any]:
     """Yields one line per profile."""
     yield columns(
-        ("profile", "device", "kind", "runtime", "file MiB", "memory MiB"),
+        ("profile", "device", "kind", "runtime", "file", "memory"),
         [
             tuple(
                 fmt.UNKNOWN if value is None else escape(str(value))
-                for value in (row.name, row.title, row.kind, row.runtime, row.model_mib, row.memory_mib)
+                for value in (
+                    row.name,
+                    row.title,
+                    row.kind,
+                    row.runtime,
+                    _size(row.model_mib, row.model_kib),
+                    _size(row.memory_mib, row.arena_kib),
+                )
             )
             for row in rows
         ],
         left=4,
     )
+
+
+def _size(mib: float | None, kib: float | None) -> str | None:
+    """Returns "64 MiB", or "128 KiB" of a microcontroller."""
+    return f"{kib:g} KiB" if kib is not None else None if mib is None else f"{mib:g} MiB"
 
 
 def lines(profile: "Profile") -> Iterator[Any]:
@@ -35,9 +47,8 @@ def lines(profile: "Profile") -> Iterator[Any]:
     yield columns(
         ("key", "value", "set in"),
         [
-            (key, escape(_calibrations(profile) if key == "calibration" else _value(value)), file)
-            for key, (value, file) in origins(profile).items()
-            if not key.startswith("sources.")
+            (key, escape(_calibrations(profile) if key == "calibration" else _value(one.value)), one.place)
+            for key, one in origins(profile).items()
         ],
         left=3,
     )
