@@ -9,8 +9,10 @@ from devicekit.check.finding import Finding
 from devicekit.check.rules import check_graph
 from devicekit.errors import Unsupported, UsageError
 from devicekit.graph.layers import with_layers
+from devicekit.text import nearest
 
 if TYPE_CHECKING:
+    from devicekit.check.delegation import Delegation
     from devicekit.convert.remedies.remedy import Rewrite
     from devicekit.convert.source import Loading
     from devicekit.predict.memory import MemoryPrediction, Verdict
@@ -26,7 +28,8 @@ class CheckResult:
 
     `rewrites` are the remedies without which it would not convert. `unverified` says why it could not be
     compared with Keras, None where it was. `memory` is the plan for the profile's delegate; None for a
-    microcontroller, and where the model does not convert.
+    microcontroller, and where the model does not convert. `delegation` is what the delegate takes of it, None
+    for the built-in kernels.
     """
 
     profile: str
@@ -37,6 +40,7 @@ class CheckResult:
     unverified: str | None = None
     memory: "MemoryPrediction | None" = None
     memory_limit_bytes: int | None = None
+    delegation: "Delegation | None" = None
 
     @property
     def memory_verdict(self) -> "Verdict | None":
@@ -53,6 +57,7 @@ class CheckResult:
             "rewrites": [rewrite.to_json() for rewrite in self.rewrites],
             "unverified": self.unverified,
             "memory_verdict": self.memory_verdict,
+            "delegation": self.delegation and self.delegation.to_json(),
         }
 
 
@@ -60,20 +65,25 @@ def check_model(
     model: str | Path,
     profile: "str | Path | Profile",
     *,
+    delegate: str | None = None,
     timeout_s: float = 1800,
     **loading: Unpack["Loading"],
 ) -> CheckResult:
     """Returns what keeps `model` from fitting `profile`. A Keras model is checked as its float .tflite.
 
+    `delegate` is the one to estimate in place of the profile's: "gpu", "nnapi", "edgetpu", "xnnpack", "none".
     Ops that do not convert are findings, by Keras layer. Raises ProfileError, UsageError, LoadError,
     ConvertError and UntrustedModel.
     """
+    from devicekit.check.delegation import delegation
     from devicekit.convert.source import convert_source
     from devicekit.graph.read import read_graph
     from devicekit.predict.memory import delegate_of, plan_memory
     from devicekit.profile.lookup import load_profile
 
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
+    if delegate is not None and delegate != target.runtime.delegate:
+        target = _with_delegate(target, delegate)
     refuse_unlisted(loading.get("custom_ops", ()), target)
     try:
         source = convert_source(Path(model), flex=target.ops.flex, timeout_s=timeout_s, **loading)
@@ -93,7 +103,27 @@ def check_model(
         source.unverified,
         memory,
         None if target.limits.memory_mib is None else int(target.limits.memory_mib * 2**20),
+        None
+        if target.runtime.delegate == "none"
+        else delegation(graph, target.runtime.delegate, device_os=target.device.os),
     )
+
+
+def _with_delegate(profile: "Profile", delegate: str) -> "Profile":
+    from devicekit.profile.op_support import names
+
+    if profile.device.kind == "microcontroller":
+        raise UsageError(
+            f"{profile.name} is a microcontroller: TFLM has no delegates", remedy="leave out --delegate"
+        )
+    known = [*names("delegate"), "none"]
+    if delegate not in known:
+        guess = nearest(delegate, known)
+        raise UsageError(
+            f'no delegate "{delegate}"' + (f"; did you mean {guess}?" if guess else ""),
+            remedy=f"name one of {', '.join(known)}",
+        )
+    return profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"delegate": delegate})})
 
 
 def refuse_unlisted(custom_ops: Sequence[str], profile: "Profile | None") -> None:

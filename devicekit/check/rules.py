@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from devicekit.check.delegation import delegation, dtype_of, in_words
 from devicekit.check.equivalents import INSTEAD
 from devicekit.check.finding import Finding
-from devicekit.check.op_versions import LITERT, TFLITE, Releases
 from devicekit.graph.arena import plan_arena
 from devicekit.graph.layers import layers_of
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.plugins import resolve
 from devicekit.predict.advice import in_parts, lower
 from devicekit.predict.memory import delegate_of, plan_memory
+from devicekit.profile.op_support import parts, support
 
 if TYPE_CHECKING:
+    from devicekit.profile.op_support import Support
     from devicekit.profile.schema import Profile, Runtime
 
 # The name in a finding -> the rule, in the order of the findings.
@@ -25,11 +27,11 @@ RULES: Mapping[str, str] = {
     "flex": "devicekit.check.rules:flex_is_there",
     "custom": "devicekit.check.rules:custom_ops_are_registered",
     "dtype": "devicekit.check.rules:dtypes_are_allowed",
+    "kernel": "devicekit.check.rules:kernels_take_the_dtypes",
     "version": "devicekit.check.rules:versions_are_known",
     "shape": "devicekit.check.rules:shapes_are_fixed",
+    "delegate": "devicekit.check.rules:the_delegate_takes_all",
 }
-
-_RELEASES: Mapping[str, Releases] = {"litert": LITERT, "tflite": TFLITE}
 
 _SMALLER = "use a smaller recipe or model, or raise the limit"
 _LESS_MEMORY = "use a smaller model or input, or raise limits.memory_mib"
@@ -95,11 +97,15 @@ def arena_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 
 
 def ops_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
-    """Each built-in operator is in ops.allow, where that is given, and none is in ops.deny."""
+    """Each built-in operator is one that a microcontroller's runtime has, and in ops.allow, where that is
+    given; none is in ops.deny."""
     allow, deny = profile.ops.allow, profile.ops.deny or ()
+    runtime = support(profile.runtime.name)
     for name, ops in _by_label(graph).items():
         if name in deny:
             yield _unsupported(name, ops, "is in ops.deny")
+        elif not runtime.has_versions and name not in runtime.ops and not ops[0].custom_code:
+            yield _unsupported(name, ops, f"is not in {runtime.title}")
         elif allow is not None and name not in allow and not ops[0].custom_code:
             yield _unsupported(name, ops, "is not in ops.allow")
 
@@ -158,18 +164,60 @@ def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
 
 
+def kernels_take_the_dtypes(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """A microcontroller's kernels compute on the dtypes of each operator: its activations and weights."""
+    runtime = support(profile.runtime.name)
+    if runtime.has_versions:  # LiteRT's and TensorFlow Lite's versions stand for the dtypes
+        return
+    groups: dict[tuple[str, str], list[Op]] = {}
+    for subgraph in graph.subgraphs:
+        for op in subgraph.ops:
+            known = runtime.ops[op.label].types if op.label in runtime.ops else None
+            dtype = dtype_of(op, subgraph)
+            if known is not None and dtype is not None and dtype not in known:
+                groups.setdefault((op.label, dtype), []).append(op)
+    for (name, dtype), ops in groups.items():
+        yield Finding(
+            "kernel",
+            f"{name} on {in_words(dtype)} is not in {runtime.title}, which has {_listed(runtime, name)}"
+            f"{_times(ops)}",
+            remedy="choose a recipe of these dtypes: `devicekit deploy` tries them all",
+            op=_where(ops),
+            layer=layers_of(ops),
+        )
+
+
+def _listed(runtime: "Support", name: str) -> str:
+    return ", ".join(map(in_words, runtime.ops[name].types or ()))
+
+
+def the_delegate_takes_all(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+    """With runtime.require_full_delegation, the delegate takes every operator, in one partition."""
+    if not profile.runtime.require_full_delegation or profile.runtime.delegate == "none":
+        return
+    found = delegation(graph, profile.runtime.delegate, device_os=profile.device.os)
+    for one in found.beside:
+        yield Finding(
+            "delegate",
+            f"{one.name} {one.why}{_times(list(one.ops))}, runtime.require_full_delegation is true",
+            remedy=INSTEAD.get(one.name, _REPLACE),
+            op=_where(list(one.ops)),
+            layer=layers_of(one.ops),
+        )
+
+
 def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """The profile's runtime.version has each operator, at the version that the file needs."""
     runtime = profile.runtime
-    releases = _RELEASES.get(runtime.name)
-    if runtime.version is None or releases is None:
+    releases = support(runtime.name)
+    if runtime.version is None or not releases.has_versions:
         return
-    title = {"litert": "LiteRT", "tflite": "TensorFlow Lite"}[runtime.name]
+    title = releases.title
     here = f"the profile's runtime is {title} {runtime.version}"
     is_clean = True
     for (name, number), ops in _by_version(graph).items():
-        first = _first_release(releases, name, number)
-        if first is not None and _parts(first) <= _parts(runtime.version):
+        first = releases.first_release(name, number)
+        if first is not None and parts(first) <= parts(runtime.version):
             continue
         is_clean = False
         needs = f"needs {title} {first}" if first else f"is in no release of {title} that is known here"
@@ -182,7 +230,7 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
     stamp = graph.min_runtime_version
     # The stamp counts in TensorFlow releases, so it says nothing about LiteRT's.
-    if is_clean and runtime.name == "tflite" and stamp and _parts(stamp) > _parts(runtime.version):
+    if is_clean and runtime.name == "tflite" and stamp and parts(stamp) > parts(runtime.version):
         yield Finding(
             "version",
             f"was converted for {title} {stamp} or newer, {here}",
@@ -192,15 +240,10 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 
 def highest_version(runtime: "Runtime", name: str) -> int | None:
     """Returns the highest version of an operator that a runtime has, 0 for none; None: nobody knows."""
-    releases = _RELEASES.get(runtime.name)
-    if runtime.version is None or releases is None:
+    releases = support(runtime.name)
+    if runtime.version is None or not releases.has_versions:
         return None
-    known = [
-        highest
-        for highest, first in releases.get(name, {}).items()
-        if _parts(first) <= _parts(runtime.version)
-    ]
-    return max(known, default=0)
+    return releases.highest_version(name, runtime.version)
 
 
 def shapes_are_fixed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
@@ -239,16 +282,6 @@ def _dtypes(op: Op, subgraph: Subgraph) -> set[str]:
     """Returns the dtypes of an operator's activations and weights; biases, shapes and axes do not count."""
     tensors: Iterable[Tensor] = (subgraph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0)
     return {t.dtype for t in tensors if not (t.is_constant and t.dtype in ("int32", "int64"))}
-
-
-def _first_release(releases: Releases, name: str, number: int) -> str | None:
-    return next((first for highest, first in releases.get(name, {}).items() if number <= highest), None)
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    """Returns (major, minor): patches add no operators."""
-    digits = [part for part in version.split(".")[:2] if part.isdecimal()]
-    return tuple(map(int, digits))
 
 
 def _times(ops: list[Op]) -> str:

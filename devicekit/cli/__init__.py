@@ -19,7 +19,8 @@ COMMANDS = {
     "serve": ("devicekit.cli.serve:serve", "Show the results as web pages, read-only."),
     "devices": ("devicekit.cli.devices:devices", "List attached devices and boards, and their profiles."),
     "doctor": ("devicekit.cli.devices:doctor", "Check adb, SSH, runtimes and caches, with remedies."),
-    "profile": ("devicekit.cli.profile:profile", "List, show, check and calibrate device profiles."),
+    "profile": ("devicekit.cli.profile:profile", "List, write, probe, check and explain device profiles."),
+    "ops": ("devicekit.cli.ops:ops", "List the operators that runtimes and delegates take."),
 }
 
 

@@ -40,10 +40,14 @@ def inspect(model: str, format_: str, quiet: bool, verbose: bool, **options: Any
 @click.option(
     "--profile", "-p", required=True, metavar="NAME|FILE", help="The device profile to check against."
 )
+@click.option(
+    "--delegate", metavar="NAME", help="In place of the profile's: gpu, nnapi, edgetpu, xnnpack, none."
+)
 @loading
 @common
 def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
-    """Check MODEL against the rules of a profile: size, memory, ops, dtypes, versions.
+    """Check MODEL against the rules of a profile: size, memory, ops, dtypes, versions; and estimate what its
+    delegate takes, and which operators break it.
 
     A Keras model is checked as the float .tflite that it converts to."""
     from devicekit import check_model

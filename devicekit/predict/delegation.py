@@ -1,35 +1,17 @@
-"""Which operators the XNNPACK delegate takes, and in which partitions.
+"""Which operators the XNNPACK delegate takes, and how any delegate's operators make partitions.
 
 Source: the nodes and partitions that ai-edge-litert 2.3.0 reports for 770 files of 120 architectures in 8
-recipes (11/2026): which operator, on which dtypes, with which options. Partitions: graph_info.cc of LiteRT.
+recipes (11/2026): which operator, on which dtypes (profiles/ops/xnnpack.toml), with which options (here).
+Partitions: graph_info.cc of LiteRT.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from devicekit.graph.model import Op, Subgraph, Tensor
+from devicekit.profile.op_support import support
 
-_FLOAT, _INT8 = frozenset({"float32"}), frozenset({"int8"})
-_HYBRID = frozenset({"float32", "int8"})
-
-# Operator -> the sets of dtypes (of its activations and weights) with which the delegate takes it.
-# fmt: off
-_TAKEN: Mapping[str, tuple[frozenset[str], ...]] = {
-    **dict.fromkeys((
-        "ABS", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU",
-        "HARD_SWISH", "LEAKY_RELU", "LOG", "MAXIMUM", "MINIMUM", "NEG", "POW", "PRELU", "RELU", "RELU6",
-        "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE",
-        "SQUARED_DIFFERENCE",
-    ), (_FLOAT,)),
-    **dict.fromkeys((
-        "ADD", "CONCATENATION", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "ELU", "EXPAND_DIMS", "LOGISTIC",
-        "MAX_POOL_2D", "MEAN", "MUL", "PAD", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR",
-        "SLICE", "SPACE_TO_DEPTH", "SPLIT", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
-    ), (_FLOAT, _INT8)),
-    **dict.fromkeys(("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), (_FLOAT, _INT8, _HYBRID)),
-    **dict.fromkeys(("QUANTIZE", "DEQUANTIZE"), (_INT8, _HYBRID)),
-}
-# fmt: on
 _INDEX_DTYPES = {"int32", "int64", "bool"}
 _MOST_CONCATENATED = 5
 _WIDENED = ("float16", "int8")  # what constants may be for DEQUANTIZE to vanish into the operator behind it
@@ -60,12 +42,20 @@ _MOST_OPS = 20_000
 
 
 def delegated(subgraph: Subgraph) -> Delegated:
-    """Returns how LiteRT splits `subgraph` between the delegate and its own kernels."""
+    """Returns how LiteRT splits `subgraph` between XNNPACK and its own kernels."""
     if len(subgraph.ops) > _MOST_OPS:
         return Delegated(subgraph.ops)
-    links = _Links(subgraph)
-    taken = {op.index for op in subgraph.ops if _is_taken(op, links)}
-    taken |= {op.index for op in subgraph.ops if _is_absorbed(op, links, taken)}
+    links = Links(subgraph)
+    return partitioned(links, {op.index for op in subgraph.ops if xnnpack_refuses(op, links) is None})
+
+
+def partitioned(links: "Links", taken: set[int]) -> Delegated:
+    """Returns how LiteRT splits a subgraph whose operators `taken`, by their index, a delegate takes.
+
+    What widens weights in front of them goes with them.
+    """
+    subgraph = links.subgraph
+    taken = taken | {op.index for op in subgraph.ops if _is_absorbed(op, links, taken)}
     steps: list[Op | Partition] = []
     ready = {tensor.index for tensor in subgraph.tensors if tensor.index not in links.maker} | {-1}
     left = list(subgraph.ops)
@@ -83,7 +73,7 @@ def delegated(subgraph: Subgraph) -> Delegated:
     return Delegated(tuple(steps))
 
 
-class _Links:
+class Links:
     """A subgraph with the operator that makes each tensor, and the operators that use it."""
 
     def __init__(self, subgraph: Subgraph) -> None:
@@ -102,7 +92,7 @@ class _Links:
         return self.subgraph.tensors[op.outputs[0]]
 
 
-def _partition(group: Sequence[Op], members: set[int], links: _Links) -> Partition:
+def _partition(group: Sequence[Op], members: set[int], links: Links) -> Partition:
     made = [i for op in group for i in op.outputs]
     own, kept = set(made), set(links.subgraph.outputs)
     return Partition(
@@ -131,18 +121,31 @@ def _next_group(left: Sequence[Op], ready: set[int], taken: set[int]) -> list[Op
     return group
 
 
-def _is_taken(op: Op, links: _Links) -> bool:
-    sets = _TAKEN.get(op.label)
+@cache
+def _taken() -> Mapping[str, tuple[frozenset[str], ...]]:
+    """Returns operator -> the sets of dtypes, of its activations and weights, that XNNPACK takes."""
+    ops = support("xnnpack").ops.values()
+    return {op.name: tuple(frozenset(one.split("+")) for one in op.types or ()) for op in ops}
+
+
+def xnnpack_refuses(op: Op, links: Links) -> str | None:
+    """Returns why XNNPACK leaves an operator to the built-in kernels, None where it takes it."""
+    sets = _taken().get(op.label)
     if sets is None or not op.outputs or op.outputs[0] < 0 or links.input(op, 0) is None:
-        return False
+        return "is not taken"
     tensors = [links.subgraph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
-    if frozenset(t.dtype for t in tensors) - _INDEX_DTYPES not in sets or any(t.is_variable for t in tensors):
-        return False
+    dtypes = frozenset(t.dtype for t in tensors) - _INDEX_DTYPES
+    if dtypes not in sets:
+        return f"is not taken on {', '.join(sorted(dtypes)) or 'indices'}"
+    if any(t.is_variable for t in tensors):
+        return "is not taken with variables"
     refuses = _REFUSES.get(op.label)
-    return not (refuses and refuses(op, links))
+    if refuses and refuses(op, links):
+        return f"is taken with: {support('xnnpack').ops[op.label].note}"
+    return None
 
 
-def _is_absorbed(op: Op, links: _Links, taken: set[int]) -> bool:
+def _is_absorbed(op: Op, links: Links, taken: set[int]) -> bool:
     """Returns whether it widens weights of operators that the delegate takes."""
     source = links.input(op, 0)
     if op.name != "DEQUANTIZE" or source is None or not source.is_constant or not op.outputs:
@@ -150,7 +153,7 @@ def _is_absorbed(op: Op, links: _Links, taken: set[int]) -> bool:
     return source.dtype in _WIDENED and links.users.get(op.outputs[0], set()) <= taken
 
 
-def _weights_vary(op: Op, links: _Links) -> bool:
+def _weights_vary(op: Op, links: Links) -> bool:
     """Weights that are computed, or that are stored in 4 bits and widened; a constant input."""
     source, weights = links.input(op, 0), links.input(op, 1)
     if weights is None or source is None or (op.name == "FULLY_CONNECTED" and source.is_constant):
@@ -162,11 +165,11 @@ def _weights_vary(op: Op, links: _Links) -> bool:
     return stored is None or stored.dtype not in _WIDENED
 
 
-def _pools_nothing(op: Op, links: _Links) -> bool:
+def _pools_nothing(op: Op, links: Links) -> bool:
     return op.options.get("filter_width") == op.options.get("filter_height") == 1
 
 
-def _changes_rank(op: Op, links: _Links) -> bool:
+def _changes_rank(op: Op, links: Links) -> bool:
     source = links.input(op, 0)
     return source is None or len(source.shape) != len(links.output(op).shape)
 
@@ -175,7 +178,7 @@ def _scale(tensor: Tensor | None) -> float:
     return tensor.scale[0] if tensor and tensor.scale and tensor.scale[0] > 0 else 1.0
 
 
-def _scales_apart(op: Op, links: _Links) -> bool:
+def _scales_apart(op: Op, links: Links) -> bool:
     """Between int8 inputs and output, ratios of scales that XNNPACK's fixed-point arithmetic cannot take."""
     output = links.output(op)
     if output.dtype != "int8":
@@ -186,22 +189,22 @@ def _scales_apart(op: Op, links: _Links) -> bool:
     return not all(2.0**-10 <= scale / _scale(output) < 2.0**8 for scale in (first, second))
 
 
-def _is_hybrid(op: Op, links: _Links) -> bool:
+def _is_hybrid(op: Op, links: Links) -> bool:
     weights = links.input(op, 1)
     return weights is None or weights.dtype != links.output(op).dtype
 
 
-def _is_many(op: Op, links: _Links) -> bool:
+def _is_many(op: Op, links: Links) -> bool:
     return len(op.inputs) > _MOST_CONCATENATED
 
 
-def _is_constant(op: Op, links: _Links) -> bool:
+def _is_constant(op: Op, links: Links) -> bool:
     source = links.input(op, 0)
     return source is not None and source.is_constant
 
 
 # What the delegate refuses of operators that it takes otherwise.
-_REFUSES: Mapping[str, Callable[[Op, _Links], bool]] = {
+_REFUSES: Mapping[str, Callable[[Op, Links], bool]] = {
     "CONV_2D": _weights_vary,
     "FULLY_CONNECTED": _weights_vary,
     "DEPTHWISE_CONV_2D": _is_hybrid,

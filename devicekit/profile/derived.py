@@ -1,6 +1,6 @@
 """Limits that follow from the hardware: a share of its memory, where a profile does not give its own.
 
-The share is a rule for a class of devices and stands once, in the base; the device's own file gives the memory.
+The share is a rule for a class of devices and stands once, in the base; a device's own file gives the memory.
 """
 
 from dataclasses import dataclass

@@ -29,6 +29,7 @@ LAYOUTS = {
     "tuple": "devicekit.report.layouts.fleet:runs_lines",
     "Devices": "devicekit.report.layouts.devices:lines",
     "Diagnosis": "devicekit.report.layouts.devices:doctor_lines",
+    "Listing": "devicekit.report.layouts.ops:lines",
     "Profile": "devicekit.report.layouts.profile:lines",
     "list": "devicekit.report.layouts.profile:list_lines",
 }

@@ -20,7 +20,7 @@ def test_json_has_the_documented_shape() -> None:
     path = DATA / "tflite" / "flex.tflite"
     document = json.loads(json.dumps(check_model(str(path), "pixel7").to_json()))
     keys = ["schema", "profile", "model", "ok", "findings", "rewrites", "unverified", "memory_verdict"]
-    assert list(document) == keys
+    assert list(document) == [*keys, "delegation"]
     assert (document["schema"], document["model"], document["ok"]) == (1, str(path), False)
     assert [set(finding) for finding in document["findings"]] == [
         {"rule", "detail", "remedy", "layer", "op", "excess"}

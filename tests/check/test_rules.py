@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from devicekit.check.finding import Finding
-from devicekit.check.op_versions import LITERT, TFLITE
 from devicekit.check.rules import RULES, check_graph
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.plugins import resolve
+from devicekit.profile.op_support import support
 
 DATA = Path(__file__).parent.parent / "data" / "tflite"
 
@@ -20,8 +20,14 @@ DATA = Path(__file__).parent.parent / "data" / "tflite"
 def a_profile(**sections: dict[str, Any]) -> Any:
     """Returns a profile that allows everything, with these values in place of its own."""
     defaults: dict[str, dict[str, Any]] = {
-        "device": {"kind": "linux"},
-        "runtime": {"name": "litert", "version": "2.3.0", "delegate": "xnnpack", "threads": 1},
+        "device": {"kind": "linux", "os": None},
+        "runtime": {
+            "name": "litert",
+            "version": "2.3.0",
+            "delegate": "xnnpack",
+            "threads": 1,
+            "require_full_delegation": False,
+        },
         "limits": {"model_mib": None, "memory_mib": None, "arena_kib": None, "model_kib": None},
         "ops": {"allow": None, "deny": (), "flex": True, "custom": (), "dtypes": None},
     }
@@ -112,6 +118,11 @@ def with_version(name: str, op: str, version: int) -> Graph:
     return replace(graph, subgraphs=(replace(graph.main, ops=ops),))
 
 
+def in_float16(graph: Graph) -> Graph:
+    tensors = tuple(replace(t, dtype="float16") if t.dtype == "float32" else t for t in graph.main.tensors)
+    return replace(graph, subgraphs=(replace(graph.main, tensors=tensors), *graph.subgraphs[1:]))
+
+
 # The first three were measured on other files than the table was.
 @pytest.mark.parametrize(
     ("runtime", "release", "op", "version", "fits"),
@@ -148,8 +159,9 @@ def test_an_old_runtime_is_told_what_to_update_to() -> None:
 
 def test_cast_7_and_sqrt_2_are_what_litert_1_0_lacks() -> None:
     """LiteRT 1.0.1 refused these two, and took FULLY_CONNECTED 12."""
-    assert LITERT["CAST"][7] > "1.0" and LITERT["SQRT"][2] > "1.0"
-    assert LITERT["FULLY_CONNECTED"][13] == "1.0"
+    litert = support("litert")
+    assert litert.first_release("CAST", 7) == "1.1" and litert.first_release("SQRT", 2) == "2.0"
+    assert litert.first_release("FULLY_CONNECTED", 13) == "1.0"
 
 
 def test_the_stamp_of_the_converter_counts_for_tensorflow_lite() -> None:
@@ -174,11 +186,19 @@ def test_every_rule_has_its_sentence_and_every_finding_a_remedy() -> None:
     strict = {
         "limits": {"model_mib": 1e-4, "memory_mib": 1e-4, "arena_kib": 0.01},
         "ops": {"allow": (), "deny": (), "flex": False, "custom": (), "dtypes": ()},
-        "runtime": {"name": "litert", "version": "0.9", "delegate": "gpu", "threads": 1},
+        "runtime": {
+            "name": "litert",
+            "version": "0.9",
+            "delegate": "gpu",
+            "threads": 1,
+            "require_full_delegation": True,
+        },
     }
+    micro = {"runtime": {"name": "tflm", "version": None, "delegate": "none", "threads": 1}}
     rules = set()
     for path in DATA.glob("*.tflite"):
-        for finding in findings(path.stem, **strict):
+        half = in_float16(model(path.stem))
+        for finding in [*findings(path.stem, **strict), *check_graph(a_profile(**micro), half)]:
             assert finding.detail and finding.remedy and "\n" not in finding.remedy
             rules.add(finding.rule)
     assert rules == set(RULES)
@@ -188,8 +208,9 @@ def test_releases_never_fall_as_versions_rise() -> None:
     def parts(release: str) -> tuple[int, ...]:
         return tuple(map(int, release.split(".")))
 
-    for table in (LITERT, TFLITE):
-        for op, releases in table.items():
+    for runtime in ("litert", "tflite"):
+        for op, entry in support(runtime).ops.items():
+            releases = entry.first or {}
             assert list(releases) == sorted(releases), op
             firsts = [parts(first) for first in releases.values()]
             assert firsts == sorted(set(firsts)), op

@@ -61,6 +61,7 @@ def check_lines(result: "CheckResult") -> Iterator[Any]:
             needed, error = result.memory.must_have_bytes, result.memory.error_bytes
             yield labelled([("  memory", f"tight: needs {fmt.mib(needed)} ± {fmt.mib(error)}")])
             yield "    → `devicekit predict --confirm` runs it under the limit, which decides"
+        yield from _delegation(result)
         yield from _rewrites(result)
         return
     problems = fmt.plural(len(result.findings), "problem")
@@ -70,7 +71,34 @@ def check_lines(result: "CheckResult") -> Iterator[Any]:
         op = f"   {finding.op}" if finding.op and finding.op not in finding.detail else ""
         yield labelled([(f"  {finding.rule}", escape(f"{finding.detail}{op}{where}"))])
         yield f"    → {escape(finding.remedy)}"
+    yield from _delegation(result)
     yield from _rewrites(result)
+
+
+# Reasons why operators stay on the CPU, of a model that no delegate suits.
+_MOST_REASONS = 6
+
+
+def _delegation(result: "CheckResult") -> Iterator[Any]:
+    """Yields how much of the model the delegate takes, and what stays on the CPU."""
+    found = result.delegation
+    if found is None:
+        return
+    of = f" of {found.possible} possible" if found.possible > found.partitions else ""
+    words = f"takes {found.taken} of {fmt.plural(found.nodes, 'operator')}, estimated"
+    if found.taken:
+        words += f"; {fmt.plural(found.partitions, 'partition')}{of}"
+    yield labelled([(f"  {found.title}", escape(words))])
+    rows = []
+    for one in found.beside[:_MOST_REASONS]:
+        layers = [op.layer for op in one.ops if op.layer]
+        layer = f"   Keras layer: {layers[0]}" if layers else ""
+        times = f" (×{len(one.ops)})" if len(one.ops) > 1 else ""
+        rows.append(("    CPU", escape(f"{one.name} (op {one.ops[0].index}){times} {one.why}{layer}")))
+    if len(found.beside) > _MOST_REASONS:
+        rows.append(("", f"and {len(found.beside) - _MOST_REASONS} more reasons: --format json has them all"))
+    if rows:
+        yield labelled(rows)
 
 
 def _rewrites(result: "CheckResult") -> Iterator[Any]:
