@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from devicekit import budgets as budget_rules
 from devicekit import fit, output
@@ -83,7 +83,8 @@ def deploy(
     """
     from devicekit.convert.source import convert_source
     from devicekit.device.connect import connect, refuse_unreachable
-    from devicekit.device.discover import choose, refuse_others
+    from devicekit.device.discover import choose
+    from devicekit.device.matching import refuse_others
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import hard, plan_for
     from devicekit.store.deployments import file_in_store
@@ -246,14 +247,17 @@ def measure(
     device: "str | Device" = "host",
     measuring: Measuring = NO_WISHES,
     threads: int | None = None,
+    kernel: Literal["xnnpack", "builtin"] | None = None,
     timeout_s: float | None = None,
 ) -> Measurement:
     """Returns the measurement of a .tflite on `device`, under the limits of `profile` where one is given.
 
-    The inputs are random, within the inputs' range. Raises LoadError, DeviceError and MeasurementError.
+    The inputs are random, within the inputs' range. `kernel` is what computes in place of the profile's
+    delegate. Raises LoadError, DeviceError and MeasurementError.
     """
     from devicekit.device.connect import connect
-    from devicekit.device.discover import choose, refuse_others
+    from devicekit.device.discover import choose
+    from devicekit.device.matching import refuse_others
     from devicekit.digest import sha256_file
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import hard, plan_for
@@ -276,7 +280,7 @@ def measure(
         facts = board.describe()
         notes = (*chosen.notes, *refuse_others(target, facts, strict=measuring.strict))
         plan = measuring.applied_to(plan_for(target, facts, threads=threads, timeout_s=timeout_s))
-        plan = replace(plan, notes=(*plan.notes, *notes))
+        plan = replace(plan, notes=(*plan.notes, *notes), kernel=kernel or plan.kernel)
         if measuring.sustain_s is not None:
             plan = sustained(plan, measuring.sustain_s)
         with reference(model, facts) as golden:

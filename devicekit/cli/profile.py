@@ -1,5 +1,6 @@
-"""`devicekit profile`: list, show, check, calibrate, accuracy."""
+"""`devicekit profile`: what there is and why, writing and probing one, and its latency model."""
 
+import sys
 from typing import Any
 
 import click
@@ -12,21 +13,25 @@ from devicekit.cli.options import (
     show_json,
     show_text,
     watched,
+    writing,
 )
 
 
 @click.group()
 def profile() -> None:
-    """List, show, check and calibrate device profiles."""
+    """List, show, explain, write, probe, check and calibrate device profiles.
+
+    A NAME is of the library (`devicekit profile list`); a FILE ends in .toml, or has a / in it."""
 
 
 @profile.command("list")
+@click.option("--all", "all_", is_flag=True, help="The bases, too, which other profiles extend.")
 @common
-def list_(format_: str, quiet: bool, verbose: bool) -> None:
+def list_(all_: bool, format_: str, quiet: bool, verbose: bool) -> None:
     """List the profiles that come with devicekit."""
     from devicekit.profile.lookup import list_profiles
 
-    rows = list_profiles()
+    rows = list_profiles(bases=all_)
     show_json({"schema": 1, "profiles": [row.to_json() for row in rows]}) if format_ == "json" else show_text(
         rows
     )
@@ -55,6 +60,121 @@ def check(file: str, format_: str, quiet: bool, verbose: bool) -> None:
         show_json({"schema": 1, "file": file, "profile": found.name, "ok": True, "problems": []})
     else:
         show_text(f"{file} is a valid profile: {found.title or found.name}\n")
+
+
+@profile.command()
+@click.argument("name")
+@click.argument("key")
+@common
+def explain(name: str, key: str, format_: str, quiet: bool, verbose: bool) -> None:
+    """Explain a KEY of profile NAME (or FILE): its value, what set it, what it wins over, its source.
+
+    KEY is dotted, such as limits.memory_mib, or a table, such as limits."""
+    from devicekit.profile.explain import explain as explained
+
+    found = explained(name, key)
+    show_json(found.to_json()) if format_ == "json" else show_text(found)
+
+
+@profile.command()
+@click.argument("a")
+@click.argument("b")
+@common
+def diff(a: str, b: str, format_: str, quiet: bool, verbose: bool) -> None:
+    """Show where profiles A and B differ, inheritance resolved, and which file makes the difference."""
+    from devicekit.profile.explain import diff as differing
+
+    found = differing(a, b)
+    show_json(found.to_json()) if format_ == "json" else show_text(found)
+
+
+@profile.command()
+@click.argument("table", default="", metavar="[KEY|TABLE]")
+@common
+def keys(table: str, format_: str, quiet: bool, verbose: bool) -> None:
+    """List the keys of a profile: type, unit, default, meaning; all, or those of a TABLE such as limits."""
+    from devicekit.profile.keys import reference
+
+    found = reference(table)
+    show_json(found.to_json()) if format_ == "json" else show_text(found)
+
+
+@profile.command()
+@click.option("--output", "-o", metavar="FILE", help="Write it there instead of stdout.")
+def schema(output: str | None) -> None:
+    """Print the JSON Schema of profiles, with which editors complete and check them.
+
+    `profile new` and `profile probe -o` write it beside the profile, whose first line names it."""
+    import json
+
+    from devicekit.profile.json_schema import json_schema
+
+    text = json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+    with writing(output) as file:
+        file.write(text)
+
+
+@profile.command()
+@click.argument("name")
+@click.option("--from", "base", metavar="BASE", help="What it extends. Default: _android-arm64.")
+@click.option("--output", "-o", metavar="FILE", help="Default: NAME.toml.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@common
+def new(name: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Write a profile NAME.toml here: every key with its meaning, commented out, as the base has it."""
+    from devicekit.authoring import new_profile
+
+    found = new_profile(name, **keep_given(options))
+    show_json(found.to_json()) if format_ == "json" else show_text(found)
+
+
+@profile.command()
+@on_device(default="auto")
+@click.option("--from", "base", metavar="BASE", help="What it extends. Default: the base of its kind.")
+@click.option("--output", "-o", metavar="FILE.toml", help="Write the profile there instead of stdout.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@common
+def probe(device: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Write a profile of the device on your desk: read its properties, cores, clocks, RAM, system and libc,
+    and run a tiny model on it."""
+    from devicekit.probing import probe as probed
+
+    measuring = measuring_of(options)
+    with watched(quiet=quiet, verbose=verbose):
+        found = probed(device, measuring=measuring, **keep_given(options))
+    if format_ == "json":
+        show_json(found.to_json())
+    elif found.path is None:
+        click.echo(found.document, nl=False)
+    else:
+        show_text(found)
+
+
+@profile.command(epilog="Exit codes: 0 the file is valid, 2 it is not.")
+@click.argument("name")
+@common
+def edit(name: str, format_: str, quiet: bool, verbose: bool) -> None:
+    """Open profile FILE in $EDITOR, and check it when the editor closes; mistakes can be mended at once."""
+    from devicekit.authoring import editable
+    from devicekit.errors import ProfileError
+    from devicekit.profile.lookup import load_profile
+
+    path = editable(name)
+    while True:
+        click.edit(filename=str(path))
+        try:
+            found = load_profile(path)
+            break
+        except ProfileError as error:
+            if not sys.stdin.isatty():
+                raise
+            click.echo(f"{error.message}", err=True)
+            if not click.confirm("edit it again?", default=True, err=True):
+                raise
+    if format_ == "json":
+        show_json({"schema": 1, "file": str(path), "profile": found.name, "ok": True, "problems": []})
+    else:
+        show_text(f"{path} is a valid profile: {found.title or found.name}\n")
 
 
 @profile.command(epilog="Then: devicekit predict MODEL --profile NAME, or devicekit profile accuracy NAME.")

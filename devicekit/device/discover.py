@@ -1,7 +1,7 @@
 """Finding devices: what the adb server knows, and what the fleet file names."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.device.connect import TRANSPORTS, connect, kind_of, transport_of
 from devicekit.device.lock import is_held
+from devicekit.device.matching import Ranking, is_match, ranked
 from devicekit.device.seam import Device, DeviceFacts
 from devicekit.errors import (
     DevicekitError,
@@ -42,8 +43,8 @@ _ADB_INTERFACE = ("ff", "42", "01")
 class Found:
     """One device: `state` is "ready", "busy", "unauthorized", "offline", "unreachable" or "unusable".
 
-    `name` is its alias in the fleet file, `profile` the one that matches it or that the fleet file names.
-    `facts` are None where it does not answer; then `error` says why.
+    `name` is its alias in the fleet file, `profile` the one that matches it or that the fleet file names,
+    `ranking` all that match. `facts` are None where it does not answer; then `error` says why.
     """
 
     address: str
@@ -52,6 +53,7 @@ class Found:
     profile: str | None = None
     facts: DeviceFacts | None = None
     error: DevicekitError | None = None
+    ranking: Ranking | None = None
 
     def to_json(self) -> dict[str, Any]:
         facts = self.facts
@@ -69,6 +71,8 @@ class Found:
             "evidence": facts and facts.evidence,
             "virtual": facts and facts.virtual,
             "profile": self.profile,
+            "matches": [one.to_json() for one in self.ranking.matches] if self.ranking else None,
+            "nearest_base": self.ranking and self.ranking.base,
             "remedy": self.error and self.error.remedy,
         }
 
@@ -113,7 +117,8 @@ def found_device(address: str, entry: Entry | None) -> Found:
     except DevicekitError as error:
         state = next(state for kind, state in _STATES if isinstance(error, kind))
         return replace(found, state=state, error=error)
-    return replace(found, facts=facts, profile=found.profile or matching_profile(facts))
+    ranking = ranked(facts)
+    return replace(found, facts=facts, ranking=ranking, profile=found.profile or ranking.profile)
 
 
 def attached_serials() -> tuple[str, ...]:
@@ -164,7 +169,7 @@ def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
     matching = {
         one.address
         for one in found
-        if one.address in known or profile is None or (one.facts and matches(profile, one.facts))
+        if one.address in known or profile is None or (one.facts and is_match(profile, one.facts))
     }
     ready = sorted(one.address for one in found if one.address in matching and one.state in ("ready", "busy"))
     if len(ready) > 1:
@@ -198,67 +203,3 @@ def resolved(address: str) -> str:
         f'no device "{address}"' + (f"; did you mean {guess}?" if guess else ""),
         remedy="name an address (adb:SERIAL, ssh://user@host), an alias of the fleet file, auto or host",
     )
-
-
-def matches(profile: "Profile", facts: DeviceFacts) -> bool:
-    """Returns whether a device is what the profile's [match] describes; without [match] none is."""
-    wanted = _wanted(profile)
-    return bool(wanted) and all(_is_one_of(facts, key, values) for key, values in wanted.items())
-
-
-def _wanted(profile: "Profile") -> dict[str, Sequence[str]]:
-    return {} if profile.match is None else profile.match.model_dump(exclude_none=True)
-
-
-def _is_one_of(facts: DeviceFacts, key: str, values: Sequence[str]) -> bool:
-    properties: Mapping[str, str] = facts.properties
-    if key == "device_tree_model":
-        return any(properties.get(key, "").startswith(value) for value in values)
-    found = {
-        "adb_model": properties.get("ro.product.model"),
-        "adb_soc": properties.get("ro.soc.model"),
-        "adb_abi": properties.get("ro.product.cpu.abi"),
-        "machine": facts.abi,
-    }[key]
-    return found in values
-
-
-def matching_profile(facts: DeviceFacts) -> str | None:
-    """Returns the name of the shipped profile that matches a device most closely, None where none does."""
-    from devicekit.profile.lookup import load_profile, profile_names
-
-    profiles = [load_profile(name) for name in profile_names()]
-    suitable = [profile for profile in profiles if matches(profile, facts)]
-    return max(suitable, key=lambda one: len(_wanted(one))).name if suitable else None
-
-
-def differences(profile: "Profile", facts: DeviceFacts) -> tuple[str, ...]:
-    """Returns in words where a device is not what the profile describes."""
-    found = []
-    if _wanted(profile) and not matches(profile, facts):
-        wanted = "; ".join(f"{key} {' or '.join(values)}" for key, values in _wanted(profile).items())
-        found.append(f"it is {facts.model or 'unnamed'} ({facts.abi}), not {wanted}")
-    ram = profile.device.ram_mib
-    # What Linux shows is less than what is sold: firmware and kernel keep up to an eighth.
-    if ram and facts.ram_mib and facts.ram_mib < ram * 7 // 8:
-        found.append(f"it has {facts.ram_mib} MiB of RAM, not {ram}")
-    if profile.device.cores and facts.cores and facts.cores < profile.device.cores:
-        found.append(f"it has {facts.cores} of {profile.device.cores} cores")
-    return tuple(found)
-
-
-def refuse_others(profile: "Profile | None", facts: DeviceFacts, *, strict: bool) -> tuple[str, ...]:
-    """Returns notes on where a device is not what the profile describes. Raises NoDevice instead if `strict`.
-
-    This host stands in for any device, and is none.
-    """
-    if profile is None or facts.kind == "host":
-        return ()
-    found = differences(profile, facts)
-    if found and strict:
-        raise NoDevice(
-            facts.address,
-            found=f"is no {profile.name}: {'; '.join(found)}",
-            remedy="attach such a device, or leave out --strict",
-        )
-    return tuple(f"{facts.address} is no {profile.name}: {one}" for one in found)

@@ -92,6 +92,7 @@ def read_facts(address: str, answer: str) -> DeviceFacts:
         boot_id=first["boot"] or None,
         uptime_s=decimal(first["uptime"].partition(" ")[0]),
         cpus=_cpus(first["allowed"], said["clocks"]),
+        clocks_mhz=tuple(sorted((khz // 1000 for khz in _khz(said["clocks"]).values()), reverse=True)),
         properties={
             **{name: properties[name] for name in _KEPT if properties.get(name)},
             **({"device_tree_model": first["tree_model"]} if first["tree_model"] else {}),
@@ -156,15 +157,18 @@ def _is_new_enough(version: Sequence[str]) -> bool:
 
 def _cpus(allowed: str, clocks: Sequence[str]) -> tuple[int, ...]:
     """Returns the CPUs in "Cpus_allowed_list: 0-3,6", the fastest first; () where neither is said."""
-    khz = {}
-    for line in clocks:
-        if found := re.fullmatch(r"\S*/cpu(\d+)/\S*:(\d+)\s*", line):
-            khz[int(found[1])] = int(found[2][:18])
+    khz = _khz(clocks)
     listed: list[int] = []
     for part in allowed.partition(":")[2].strip().split(","):
         if found := re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part):
             listed += range(int(found[1]), int(found[2] or found[1]) + 1)
     return tuple(sorted(listed or khz, key=lambda cpu: (-khz.get(cpu, 0), cpu)))
+
+
+def _khz(clocks: Sequence[str]) -> dict[int, int]:
+    """Returns CPU -> highest clock in kHz, by lines "/sys/…/cpu3/cpufreq/cpuinfo_max_freq:1800000"."""
+    found = (re.fullmatch(r"\S*/cpu(\d{1,4})/\S*:(\d{1,9})\s*", line) for line in clocks)
+    return {int(match[1]): int(match[2]) for match in found if match and int(match[2])}
 
 
 def free_bytes(line: str) -> int | None:

@@ -33,9 +33,10 @@ class DeviceFacts:
     `kind` is "host", "linux" or "android". `abi` is the machine's name as `uname -m` gives it. `evidence` is
     what a measurement taken there is worth; `virtual` says what shows that it is a virtual machine. `python`
     runs scripts there, `python_version` is "3.11" and the like, `runtime_library` is LiteRT's shared library
-    there, `runtime_version` its version. `cpus` are those that a process may use, the fastest first; () where
-    that is not said. `libc` is "glibc 2.36", "musl" or "bionic". `free_bytes` are those where our files lie.
-    `properties` are Android's, by name, and "device_tree_model". `boot_id` changes with every start.
+    there, `runtime_version` its version. `cpus` are those that a process may use, the fastest first, and
+    `clocks_mhz` the highest clock of each core in MHz, in the same order; () where that is not said. `libc`
+    is "glibc 2.36", "musl" or "bionic". `free_bytes` are those where our files lie. `properties` are
+    Android's, by name, and "device_tree_model". `boot_id` changes with every start.
     """
 
     address: str
@@ -46,6 +47,7 @@ class DeviceFacts:
     abi: str | None = None
     cores: int | None = None
     cpus: tuple[int, ...] = ()
+    clocks_mhz: tuple[int, ...] = ()
     ram_mib: int | None = None
     os: str | None = None
     python: str | None = None

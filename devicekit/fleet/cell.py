@@ -50,7 +50,7 @@ def _measured(
     artifact: Artifact, profile: "Profile", address: str, how: Measuring, threads: int | None, rounds: int
 ) -> "tuple[Measurement, DeviceFacts]":
     from devicekit.device.connect import connect
-    from devicekit.device.discover import refuse_others
+    from devicekit.device.matching import refuse_others
     from devicekit.rounds import measure_in_rounds
     from devicekit.runner.limits import hard, plan_for
     from devicekit.runner.measure import RunnableModel

@@ -40,6 +40,7 @@ __all__ = [
     "origins",
     "profile_names",
     "profile_path",
+    "settings",
 ]
 
 MAX_CHAIN = 16  # files that extend each other
@@ -134,9 +135,9 @@ def check_profile_file(path: Path) -> "Profile":
     return load_profile(Path(path))
 
 
-def list_profiles() -> list[ProfileRow]:
-    """Returns one row per shipped profile of a device, sorted by name, without validating them."""
-    return [_row(name) for name in profile_names()]
+def list_profiles(*, bases: bool = False) -> list[ProfileRow]:
+    """Returns one row per shipped profile of a device, or of a base, too, by name; none is validated."""
+    return [_row(name) for name in (library_names() if bases else profile_names())]
 
 
 def origins(profile: "Profile") -> dict[str, Origin]:
@@ -156,6 +157,12 @@ def origins(profile: "Profile") -> dict[str, Origin]:
         source = profile.sources.get(key if share is None else share.share)
         found[key] = Origin(value, file, share, source)
     return found
+
+
+def settings(profile: "Profile", key: str) -> list[tuple[str, Any]]:
+    """Returns the files that set a dotted key, with the value of each: first the one that wins."""
+    chain = _follow(profile.path, str(profile.path))
+    return [(file.path.name, value) for file in chain.files if (value := at(file.data, key)) is not None]
 
 
 def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> Table:

@@ -29,6 +29,10 @@ def lines(devices: "Devices") -> Iterator[Any]:
     if errors:
         yield ""
         yield labelled([(f"{address}  ", escape(f"{e.message} → {e.remedy}")) for address, e in errors])
+    matching = [(f"{one.address}  ", escape(words)) for one in devices.rows if (words := _matching(one))]
+    if matching:
+        yield ""
+        yield labelled(matching)
     virtual = [
         (f"{one.address}  ", f"emulated: {one.facts.virtual}")
         for one in devices.rows
@@ -37,6 +41,20 @@ def lines(devices: "Devices") -> Iterator[Any]:
     if virtual:
         yield ""
         yield labelled(virtual)
+
+
+def _matching(one: "Found") -> str | None:
+    """Returns what there is to say of the profile: several match, or none does."""
+    if one.ranking is None:
+        return None
+    if len(one.ranking.matches) > 1:
+        return "; also ".join(f"{match.profile}: {match.why}" for match in one.ranking.matches)
+    if one.ranking.matches or one.profile:
+        return None
+    return (
+        f"no profile matches, the nearest base is {one.ranking.base} → `devicekit profile probe --device "
+        f"{one.address} -o NAME.toml` writes one"
+    )
 
 
 def _row(one: "Found") -> tuple[str, ...]:
