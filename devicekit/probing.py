@@ -248,7 +248,7 @@ def _lines(
 
     lines = [
         LINE,
-        f"# {name}: read from {_comment(facts.address)} on {date.today():%Y-%m-%d} by devicekit profile probe.",
+        f"# {name}: read from {_comment(facts.address)} by devicekit profile probe, {date.today():%Y-%m-%d}.",
         "# What is not here comes from the base; limits follow from the RAM by its rule.",
     ]
     if facts.virtual:

@@ -1,6 +1,8 @@
 """What README promises is there."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from devicekit.cli import COMMANDS
@@ -10,7 +12,7 @@ from devicekit.errors import DevicekitError
 from devicekit.fleet.inventory import ADDRESSES
 from devicekit.fleet.where import FIELDS
 from devicekit.plugins import resolve
-from devicekit.profile.lookup import check_profile_file, load_profile
+from devicekit.profile.lookup import check_profile_file, load_profile, profile_names
 from devicekit.quantize.recipes import RECIPES, describe
 from tests.zoo.table import ZOO
 
@@ -52,7 +54,18 @@ def test_the_profile_that_readme_shows_is_valid(tmp_path: Path) -> None:
     [example] = re.findall(r"```toml\n(.+?)```", README, re.DOTALL)
     (tmp_path / "tablet.toml").write_text(example)
     profile = check_profile_file(tmp_path / "tablet.toml")
-    assert (profile.device.abi, profile.limits.memory_mib) == ("arm64-v8a", 48)
+    assert (profile.device.abi, profile.limits.memory_mib) == ("arm64-v8a", 40)
+
+
+def test_the_profiles_are_as_many_as_said() -> None:
+    assert f"device profiles: {len(profile_names())} ship" in README
+
+
+def test_the_reference_of_keys_is_the_schemas() -> None:
+    """profiles/REFERENCE.md is written by tools/profile_reference.py."""
+    code = "import profile_reference as r; print(r.PAGE.read_text(encoding='utf-8') == r.page())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tools", capture_output=True, text=True)
+    assert done.stdout.strip() == "True", f"run tools/profile_reference.py\n{done.stderr}"
 
 
 def test_the_two_commands_are_executable() -> None:

@@ -53,7 +53,9 @@ class Ranking:
 
 def ranked(facts: DeviceFacts) -> Ranking:
     """Returns the shipped profiles that a device is. What a device says of itself may be anything."""
-    matches = [_match(profile, facts) for profile in _shipped() if is_match(profile, facts)]
+    kind = "android" if facts.kind == "android" else "linux"  # of this host, too
+    alike = [profile for profile in _shipped() if profile.device.kind == kind]
+    matches = [_match(profile, facts) for profile in alike if is_match(profile, facts)]
     devices = [one for one in matches if not one.profile.startswith("_")]
     bases = [one for one in matches if one.profile.startswith("_")]
     return Ranking(

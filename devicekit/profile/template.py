@@ -29,6 +29,7 @@ _OF_OTHERS: Mapping[str, tuple[str, ...]] = {
     "linux": (*_MICRO, *_ADB),
     "microcontroller": (*_BOARDS, *_ADB, *_SSH),
 }
+_OF_KEY = {"ops.allow": '["CONV_2D", "FULLY_CONNECTED"]'}
 _EXAMPLES = {"whole number": "1", "number": "1.0", "true or false": "false", "text": '"…"'}
 
 
@@ -74,8 +75,12 @@ def _shown(key: Key, found: Mapping[str, Origin]) -> str:
     origin = found.get(key.name)
     if origin is not None:
         return f"{toml(origin.value)} # {origin.place}"
+    if key.name in _OF_KEY:
+        return _OF_KEY[key.name]
     if key.type.startswith("one of: "):
         return f'"{key.type.removeprefix("one of: ").partition(",")[0]}"'
+    if key.type.startswith("list of: "):
+        return f'["{key.type.removeprefix("list of: ").partition(",")[0]}"]'
     if key.type.startswith("list of"):
         return "[1]" if "numbers" in key.type else '["…"]'
     return _EXAMPLES.get(key.type, '"…"')
