@@ -14,7 +14,7 @@ from devicekit.profile.json_schema import LINE
 from devicekit.profile.template import toml
 
 if TYPE_CHECKING:
-    from devicekit.device.seam import DeviceFacts
+    from devicekit.device.seam import Device, DeviceFacts
     from devicekit.measuring import Measuring
     from devicekit.profile.schema import Profile
 
@@ -112,7 +112,7 @@ class Probed:
 
 
 def probe(
-    address: str,
+    address: "str | Device",
     *,
     base: str | None = None,
     output: str | Path | None = None,
@@ -136,7 +136,9 @@ def probe(
         raise UsageError(f"{place} is there", remedy="choose another name, or add --overwrite")
     chosen = choose(None, address)
     if address == "auto" and chosen.address == "host":
-        raise NoDevice("auto", found="found none: nothing is attached", remedy="attach a device, or name one")
+        raise NoDevice(
+            "auto", found="no device is attached", remedy="attach one, or name it: --device ADDRESS"
+        )
     progress.report("probe", detail="asking the device")
     with connect(chosen.address, keep=how.keep, accept_new_host_key=how.accept_new_host_key) as board:
         facts = board.describe()
