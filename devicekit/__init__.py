@@ -18,6 +18,7 @@ __all__ = [
     "load_profile",
     "measure",
     "predict",
+    "probe",
 ]
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from devicekit.fleet.run import fleet_run
     from devicekit.inspect import inspect_model
     from devicekit.prediction import predict
+    from devicekit.probing import probe
     from devicekit.profile.lookup import load_profile
 
 
@@ -55,6 +57,7 @@ class _Package(ModuleType):
     convert = _Lazy("devicekit.deploy:convert")
     measure = _Lazy("devicekit.deploy:measure")
     predict = _Lazy("devicekit.prediction:predict")
+    probe = _Lazy("devicekit.probing:probe")
     calibrate = _Lazy("devicekit.calibration:calibrate")
     compare = _Lazy("devicekit.compare.run:compare")
     check_model = _Lazy("devicekit.check.model:check_model")

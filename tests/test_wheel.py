@@ -39,6 +39,7 @@ def test_the_wheel_carries_the_profiles_and_lists_them(wheel: Path, tmp_path: Pa
     assert shipped and all(name in listed for name in shipped)
     shown = run(tmp_path / "env" / "bin" / "devicekit", "profile", "show", "pixel7", cwd=tmp_path)
     assert "_android-arm64.toml" in shown
+    assert "CONV_2D" in run(tmp_path / "env" / "bin" / "devicekit", "ops", "-r", "tflm", cwd=tmp_path)
 
 
 def test_the_wheel_holds_what_is_not_python(wheel: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from devicekit.profile.files import library
 from devicekit.profile.json_schema import LINE
 from devicekit.profile.keys import Key, keys
 from devicekit.profile.lookup import Origin, origins
@@ -52,7 +53,8 @@ def _lines(name: str, base: "Profile") -> Iterator[str]:
     yield "# Limits that follow from the RAM do so here, too, once device.ram_mib is set."
     yield f"# Then: devicekit profile check {name}.toml"
     yield "schema = 1"
-    yield f"extends = {toml(base.name if base.path.parent.name == 'profiles' else base.path.name)}"
+    ships = base.path.parent.resolve() == library().resolve()
+    yield f"extends = {toml(base.name if ships else base.path.name)}"
     yield f"title = {toml(name)}"
     table = ""
     for key in keys():
