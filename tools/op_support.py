@@ -1,12 +1,13 @@
 """Measures which operators, versions and dtypes the runtimes take, and writes profiles/ops/.
 
     .venv/bin/python tools/op_support.py litert     # releases from PyPI in turn; dtypes of the installed one
+    .venv/bin/python tools/op_support.py tflite     # dtypes of tflite-runtime 2.14, the last release
     .venv/bin/python tools/op_support.py tflm       # the installed tflite-micro
     .venv/bin/python tools/op_support.py --verify   # writes nothing, says what differs from the files
 
 A file with one operator is opened for each operator and version, and run on each dtype: what a runtime
 refuses there, it refuses in a model. Delegates (gpu, nnapi, edgetpu) cannot be run here; their files are
-written by hand from the sources that they name, and tflite.toml from the converter's own table.
+written by hand from the sources that they name; versions in tflite.toml come of the converter's own table.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,9 +32,10 @@ from ai_edge_litert import schema_py_generated as schema
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "profiles" / "ops"
 LITERT = ("1.0.1", "1.1.2", "1.2.0", "1.3.0", "1.4.0", "2.0.3", "2.1.6", "2.2.0", "2.3.0")
-OLD_NUMPY = ("1.0.1", "1.1.2")  # built before NumPy 2
+TFLITE = "2.14.0"  # the last release of tflite-runtime
+OLD_NUMPY = ("1.0.1", "1.1.2", TFLITE)  # built before NumPy 2
 NEWEST_VERSION = 16
-TYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool")
+TYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool", "complex64")
 # Activations and weights: 8-bit and 4-bit weights under float, 4-bit ones under int8.
 MIXED = (*TYPES, "float32+int8", "float32+int4", "int8+int4", "int16+int8")
 BUILTINS = sorted(
@@ -360,6 +362,10 @@ def run_in_tflm(content: bytes) -> None:
     interpreter.invoke()
 
 
+def _dtypes_of(case: Case) -> Sequence[str]:
+    return MIXED if any(value.weights for value in case.inputs) else TYPES
+
+
 def types_in(run: Callable[[bytes], None], versions: Mapping[str, int]) -> dict[str, list[str]]:
     """Returns the dtypes on which each operator runs at its version, of those that there is a case for."""
     found = {}
@@ -367,20 +373,19 @@ def types_in(run: Callable[[bytes], None], versions: Mapping[str, int]) -> dict[
         case = CASES.get(name)
         if case is None:
             continue
-        is_mixed = any(value.weights for value in case.inputs)
         found[name] = [
             dtype
-            for dtype in (MIXED if is_mixed else TYPES)
+            for dtype in _dtypes_of(case)
             if in_a_fork(partial(run, model_of(name, dtype, version, case=case))) is None
         ]
     return found
 
 
-# Runs in a process that has nothing but one release: it knows neither our schema nor our tools.
+# These run in a process that has nothing but one release: it knows neither our schema nor our tools.
 OPEN_ALL = """
-import json, sys, zipfile
+import importlib, json, sys, zipfile
 sys.path.insert(0, sys.argv[1])
-from ai_edge_litert.interpreter import Interpreter
+Interpreter = importlib.import_module(sys.argv[3] + ".interpreter").Interpreter
 highest = {}
 with zipfile.ZipFile(sys.argv[2]) as models:
     for entry in models.namelist():
@@ -393,45 +398,107 @@ with zipfile.ZipFile(sys.argv[2]) as models:
                 highest[name] = int(version)
 print("@" + json.dumps(highest))
 """
+RUN_ALL = """
+import importlib, json, os, signal, sys, zipfile
+sys.path.insert(0, sys.argv[1])
+import numpy
+module = importlib.import_module(sys.argv[3] + ".interpreter")
+def run(content):
+    kind = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = module.Interpreter(model_content=content, experimental_op_resolver_type=kind)
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], numpy.ones(detail["shape"], dtype=detail["dtype"]))
+    interpreter.invoke()
+runs = []
+with zipfile.ZipFile(sys.argv[2]) as models:
+    for entry in models.namelist():
+        content = models.read(entry)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            try:
+                run(content)
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            runs.append(entry)
+print("@" + json.dumps(runs))
+"""
 
 
-def litert_releases() -> Iterator[tuple[str, dict[str, int]]]:
-    """Yields each release with the highest version of each operator that it opens."""
+def in_release(package: str, release: str, script: str, models: Mapping[str, bytes]) -> Any:
+    """Returns what `script` says of `models` in a release from PyPI, alone in a process of its own."""
+    print(f"{package} {release}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as place:
-        models = Path(place, "models.zip")
-        with zipfile.ZipFile(models, "w") as archive:
-            for name in BUILTINS:
-                for version in range(1, NEWEST_VERSION + 1):
-                    archive.writestr(f"{name}.{version}", model_of(name, version=version))
-        for release in LITERT:
-            print(f"ai-edge-litert {release}", file=sys.stderr)
-            folder = Path(place, release)
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-            wanted = ["--no-deps", "-d", str(folder), f"ai-edge-litert=={release}"]
-            wanted += ["numpy==1.26.4"] if release in OLD_NUMPY else []
-            subprocess.run([*pip, *wanted], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            for wheel in folder.glob("*.whl"):
-                with zipfile.ZipFile(wheel) as archive:
-                    archive.extractall(folder)
-            done = subprocess.run(
-                [sys.executable, "-c", OPEN_ALL, str(folder), str(models)], capture_output=True, text=True
-            )
-            if done.returncode:
-                sys.exit(f"ai-edge-litert {release}: {done.stderr[-2000:]}")
-            yield release, json.loads(done.stdout.rpartition("@")[2])
+        archive, folder = Path(place, "models.zip"), Path(place, "wheels")
+        with zipfile.ZipFile(archive, "w") as file:
+            for name, content in models.items():
+                file.writestr(name, content)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        wanted = [f"{package}=={release}", *(["numpy==1.26.4"] if release in OLD_NUMPY else [])]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run([*pip, "-d", str(folder), *wanted], check=True, **quiet)
+        for wheel in folder.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as file:
+                file.extractall(folder)
+        argv = [sys.executable, "-c", script, str(folder), str(archive), package.replace("-", "_")]
+        done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{package} {release}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.rpartition("@")[2])
+
+
+def all_versions() -> dict[str, bytes]:
+    """Returns "NAME.VERSION" -> a file to open."""
+    versions = range(1, NEWEST_VERSION + 1)
+    return {f"{name}.{number}": model_of(name, version=number) for name in BUILTINS for number in versions}
 
 
 def litert() -> dict[str, dict[str, Any]]:
     """Returns operator -> {"first": {highest version: release that has it}, "types": dtypes}."""
     first: dict[str, dict[str, str]] = {}
     highest: dict[str, int] = {}
-    for release, versions in litert_releases():
-        for name, version in versions.items():
+    models = all_versions()
+    for release in LITERT:
+        for name, version in in_release("ai-edge-litert", release, OPEN_ALL, models).items():
             if version > highest.get(name, 0):
                 first.setdefault(name, {})[str(version)] = ".".join(release.split(".")[:2])
                 highest[name] = version
     types = types_in(run_in_litert, highest)
     return {name: {"first": first[name], **_types(types, name)} for name in sorted(first)}
+
+
+def tflite() -> dict[str, dict[str, Any]]:
+    """Returns the operators of the file, which come of the converter's table, with the dtypes measured.
+
+    Says where the last release that runs here opens other versions than the table has for it.
+    """
+    ops: dict[str, dict[str, Any]] = tomllib.loads((PLACE / "tflite.toml").read_text(encoding="utf-8"))["ops"]
+    table = {
+        name: max((int(v) for v, since in op["first"].items() if _is_by(since, TFLITE)), default=0)
+        for name, op in ops.items()
+    }
+    for name, version in in_release("tflite-runtime", TFLITE, OPEN_ALL, all_versions()).items():
+        if version != table.get(name, 0):
+            print(f"tflite {name}: {TFLITE} opens {version}, the table has {table.get(name, 0)}")
+    models = {
+        f"{name}.{dtype}": model_of(name, dtype, version, case=CASES[name])
+        for name, version in table.items()
+        if version and name in CASES
+        for dtype in _dtypes_of(CASES[name])
+    }
+    types: dict[str, list[str]] = {}
+    for entry in in_release("tflite-runtime", TFLITE, RUN_ALL, models):
+        name, _, dtype = entry.partition(".")
+        types.setdefault(name, []).append(dtype)
+    return {name: {"first": op["first"], **_types(types, name)} for name, op in ops.items()}
+
+
+def _is_by(since: str, release: str) -> bool:
+    one, other = (tuple(map(int, text.split(".")[:2])) for text in (since, release))
+    return one <= other
 
 
 def tflm() -> dict[str, dict[str, Any]]:
@@ -460,7 +527,11 @@ def _inline(value: Any) -> str:
     return json.dumps(value)
 
 
-RUNTIMES: Mapping[str, Callable[[], dict[str, dict[str, Any]]]] = {"litert": litert, "tflm": tflm}
+RUNTIMES: Mapping[str, Callable[[], dict[str, dict[str, Any]]]] = {
+    "litert": litert,
+    "tflite": tflite,
+    "tflm": tflm,
+}
 
 
 def main() -> int:

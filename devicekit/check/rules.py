@@ -165,9 +165,9 @@ def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 
 
 def kernels_take_the_dtypes(profile: "Profile", graph: Graph) -> Iterator[Finding]:
-    """A microcontroller's kernels compute on the dtypes of each operator: its activations and weights."""
+    """The runtime's kernels compute on the dtypes of each operator: its activations and weights."""
     runtime = support(profile.runtime.name)
-    if runtime.has_versions:  # LiteRT's and TensorFlow Lite's versions stand for the dtypes
+    if not runtime.knows_types(profile.runtime.version):
         return
     groups: dict[tuple[str, str], list[Op]] = {}
     for subgraph in graph.subgraphs:

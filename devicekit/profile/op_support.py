@@ -45,6 +45,7 @@ class OpSupport:
 class Support:
     """A runtime or a delegate, with the operators that it takes; what is not in `ops` it does not take.
 
+    `types_of` is the release of a runtime that the dtypes were measured with, None where it has no releases.
     A delegate takes `max_partitions` partitions at most, None for all: the largest ones, or with
     `takes_first` the first ones.
     """
@@ -54,6 +55,7 @@ class Support:
     kind: Literal["runtime", "delegate"]
     origin: str
     ops: Mapping[str, OpSupport]
+    types_of: str | None = None
     max_partitions: int | None = None
     takes_first: bool = False
 
@@ -71,6 +73,12 @@ class Support:
         first = (self.ops[name].first or {}) if name in self.ops else {}
         return max((v for v, since in first.items() if parts(since) <= parts(release)), default=0)
 
+    def knows_types(self, release: str | None) -> bool:
+        """Returns whether the dtypes hold for a release: for newer ones nobody knows."""
+        if not self.has_versions:
+            return True
+        return bool(release and self.types_of) and parts(release or "") <= parts(self.types_of or "")
+
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": 1,
@@ -78,6 +86,7 @@ class Support:
             "title": self.title,
             "kind": self.kind,
             "origin": self.origin,
+            "types_of": self.types_of,
             "max_partitions": self.max_partitions,
             "ops": [op.to_json() for op in self.ops.values()],
         }
@@ -112,6 +121,7 @@ def support(name: str) -> Support:
         data["kind"],
         data["origin"],
         {op: _entry(op, entry) for op, entry in data["ops"].items()},
+        data.get("types_of"),
         data.get("max_partitions"),
         takes_first="takes" in data,
     )

@@ -146,6 +146,28 @@ def test_op_versions_are_held_against_the_runtime(
     assert [f.rule for f in found] == ([] if fits else ["version"])
 
 
+@pytest.mark.parametrize(
+    ("runtime", "release", "op", "fits"),
+    [
+        ("tflite", "2.14.0", "SQRT", False),  # of 246 quantized files tflite-runtime 2.14 refused these
+        ("tflite", "2.14.0", "TANH", True),
+        ("tflite", "2.21", "SQRT", True),  # nobody measured it
+        ("litert", "2.3.0", "SQRT", True),
+        ("litert", "2.3.0", "FLOOR", False),
+        ("litert", "9.0", "FLOOR", True),
+        ("tflm", None, "SQRT", False),
+    ],
+)
+def test_dtypes_are_held_against_the_kernels_of_the_runtime(
+    runtime: str, release: str | None, op: str, fits: bool
+) -> None:
+    graph = model("cnn_int8")
+    ops = tuple(replace(one, name=op, version=1) if one.name == "SOFTMAX" else one for one in graph.main.ops)
+    profile = a_profile(runtime={"name": runtime, "version": release})
+    found = check_graph(profile, replace(graph, subgraphs=(replace(graph.main, ops=ops),)))
+    assert [f.rule for f in found] == ([] if fits else ["kernel"])
+
+
 def test_an_old_runtime_is_told_what_to_update_to() -> None:
     profile = a_profile(runtime={"name": "litert", "version": "2.0.3"})
     (finding,) = check_graph(profile, with_version("cnn_float32", "ADD", 6))

@@ -72,6 +72,7 @@ def profile_line(profile: "Profile") -> str:
     bounds = [
         f"file {limits.model_mib:g} MiB" if limits.model_mib is not None else "",
         f"memory {limits.memory_mib:g} MiB" if limits.memory_mib is not None else "",
+        f"file {limits.model_kib:g} KiB" if limits.model_kib is not None else "",
         f"arena {limits.arena_kib:g} KiB" if limits.arena_kib is not None else "",
         f"{limits.latency_ms:g} ms" if limits.latency_ms is not None else "",
     ]
@@ -184,8 +185,10 @@ def _row(candidate: Candidate, *, is_measured: bool, metric: str | None) -> list
     is_chosen = candidate.status == "chosen"
     cells = [MARK if is_chosen else "", candidate.recipe, fmt.size(candidate.size_bytes)]
     if is_measured:
+        # An arena is exact, and small.
+        memory = fmt.size if measurement and measurement.runner == "micro" else fmt.mib
         cells += [
-            fmt.mib(measurement.memory.must_have_bytes if measurement else None),
+            memory(measurement.memory.must_have_bytes if measurement else None),
             fmt.ms(measurement.latency.median_us if measurement else None),
             fmt.ms(measurement.latency.p95_us if measurement else None),
         ]
