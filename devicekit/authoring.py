@@ -45,12 +45,23 @@ def new_profile(
 
     path = place_of(name, output)
     of = load_profile(base)
-    if is_path(base) and of.path.parent.resolve() != path.parent.resolve():
+    extends = extended(of, path)
+    return write(path, template(path.name.removesuffix(".toml"), of, extends=extends), overwrite=overwrite)
+
+
+def extended(base: "Profile", place: Path) -> str:
+    """Returns what a profile at `place` writes behind `extends`: a name of the library, or a file beside it.
+
+    Raises UsageError for a file in another directory.
+    """
+    if base.path.parent.resolve() == library().resolve():
+        return base.name
+    if base.path.parent.resolve() != place.parent.resolve():
         raise UsageError(
-            f"{base} lies in another directory than {path}: `extends` never leaves its own",
-            remedy=f"write the new one beside it: -o {of.path.parent / path.name}",
+            f"{base.path} lies in another directory than {place}: `extends` never leaves its own",
+            remedy=f"write the new one beside it: -o {base.path.parent / place.name}",
         )
-    return write(path, template(path.name.removesuffix(".toml"), of), overwrite=overwrite)
+    return base.path.name
 
 
 def place_of(name: str, output: str | Path | None) -> Path:
@@ -63,8 +74,6 @@ def place_of(name: str, output: str | Path | None) -> Path:
             f'"{what}" is no name of a profile',
             remedy="letters, digits, _, - and . alone, 80 at most; -o DIRECTORY/NAME.toml says where it goes",
         )
-    if path.parent.resolve() == library().resolve() and name.startswith("_"):
-        raise UsageError(f"{name} would be a base of the library", remedy="leave out the _ in front")
     return path
 
 
@@ -82,14 +91,24 @@ def write(path: Path, text: str, *, overwrite: bool) -> Written:
         raise UsageError(f"{path} is there", remedy="choose another name, or add --overwrite")
     schema = path.with_name(FILE_NAME)
     try:
-        path.write_text(text, encoding="utf-8")
-        schema.write_text(json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _put(schema, json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n")
+        _put(path, text)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}",
             remedy="name a directory that is there and yours: -o",
         ) from error
     return Written(load_profile(path), path, schema)
+
+
+def _put(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: what it replaces may be somebody's work."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def editable(name_or_path: str) -> Path:

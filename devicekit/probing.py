@@ -124,7 +124,7 @@ def probe(
     `base` is what it extends, None: the base of its kind and instruction set. Raises DeviceError where it
     does not answer, UsageError for a file that is there, UnknownProfile for the base.
     """
-    from devicekit.authoring import place_of, write
+    from devicekit.authoring import extended, place_of, write
     from devicekit.device.connect import connect
     from devicekit.device.discover import choose
     from devicekit.measuring import Measuring
@@ -149,6 +149,7 @@ def probe(
             f"{facts.address} is of a kind that no base is for", remedy="name what to extend: --from BASE"
         )
     of = load_profile(extends)
+    extends = extended(of, place or Path("probed.toml"))
     trials = tuple(_trials(chosen.address, how))
     values = tuple(_values(facts, of, trials))
     unread = tuple(_unread(facts, of, values))

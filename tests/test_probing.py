@@ -165,6 +165,17 @@ def test_a_file_that_is_there_is_kept_and_names_stay_inside(tmp_path: Path) -> N
         probe(FakeDevice(BOARD), base="pixel77")
 
 
+def test_a_base_of_ones_own_lies_beside_it(tmp_path: Path) -> None:
+    probed(BOARD, tmp_path)
+    base = str(tmp_path / "mine.toml")
+    probe(FakeDevice(replace(BOARD, ram_mib=7600)), base=base, output=tmp_path / "larger.toml")
+    larger = load_profile(tmp_path / "larger.toml")
+    assert (larger.extends, larger.device.ram_mib) == ("mine.toml", 8192)
+    (tmp_path / "lab").mkdir()
+    with pytest.raises(UsageError, match="lies in another directory"):
+        probe(FakeDevice(BOARD), base=base, output=tmp_path / "lab" / "far.toml")
+
+
 def test_without_a_file_the_profile_is_the_answer() -> None:
     found = probe(FakeDevice(BOARD))
     assert found.path is None and found.document.startswith("#:schema ./devicekit-profile.schema.json\n")

@@ -71,6 +71,7 @@ class LocalDevice:
         import psutil
 
         library, version = runtime()
+        tree = _first_line("/proc/device-tree/model")
         return DeviceFacts(
             address="host",
             kind="host",
@@ -82,6 +83,9 @@ class LocalDevice:
             cpus=tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else (),
             ram_mib=psutil.virtual_memory().total // 2**20,
             os=f"{platform.system()} {platform.release()}",
+            libc=" ".join(filter(None, platform.libc_ver())) or None,
+            clocks_mhz=_clocks_mhz(),
+            properties={"device_tree_model": tree} if tree else {},
             python=sys.executable,
             runtime_library=library,
             runtime_version=version,
@@ -95,6 +99,17 @@ class LocalDevice:
 
     def _place(self, remote: str) -> Path:
         return self._folder / remote
+
+
+def _clocks_mhz() -> tuple[int, ...]:
+    """Returns the highest clock of each core, the fastest first; () where this system does not say."""
+    import psutil
+
+    try:
+        found = [int(one.max) for one in psutil.cpu_freq(percpu=True) or ()]
+    except (OSError, NotImplementedError, AttributeError):
+        return ()
+    return tuple(sorted((mhz for mhz in found if mhz > 0), reverse=True))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -96,16 +96,15 @@ def explain(name_or_path: str, key: str) -> Explanation:
     asked = key.strip().strip("[]")
     chosen = [one for name, one in known.items() if name == asked or name.startswith(f"{asked}.")]
     if not chosen:
-        guess = nearest(asked, known) or next((n for n in known if n.endswith(f".{asked}")), None)
+        by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
+        guess = nearest(asked, known) or by_last.get(nearest(asked.rpartition(".")[2], by_last) or "")
         raise UsageError(
             f'no key "{key}" in a profile' + (f"; did you mean {guess}?" if guess else ""),
             remedy="`devicekit profile keys` lists all of them",
         )
     profile = load_profile(name_or_path)
     found = origins(profile)
-    return Explanation(
-        profile.name, tuple(_explained(profile, one, found, is_one=len(chosen) == 1) for one in chosen)
-    )
+    return Explanation(profile.name, tuple(_explained(profile, one, found) for one in chosen))
 
 
 def diff(ours: str, theirs: str) -> ProfileDiff:
@@ -123,7 +122,7 @@ def diff(ours: str, theirs: str) -> ProfileDiff:
     )
 
 
-def _explained(profile: "Profile", key: Key, found: Mapping[str, Origin], *, is_one: bool) -> Explained:
+def _explained(profile: "Profile", key: Key, found: Mapping[str, Origin]) -> Explained:
     origin = found.get(key.name)
     if origin is None:
         return Explained(key, None)
@@ -131,7 +130,7 @@ def _explained(profile: "Profile", key: Key, found: Mapping[str, Origin], *, is_
     if origin.follows is not None:
         of = {name: found[name] for name in (origin.follows.of, origin.follows.share)}
         return Explained(key, origin, tuple(files), of)
-    return Explained(key, origin, tuple(files[1:]) if is_one or len(files) > 1 else ())
+    return Explained(key, origin, tuple(files[1:]))
 
 
 def _place(name: str) -> int:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from devicekit.profile.files import library
 from devicekit.profile.json_schema import LINE
 from devicekit.profile.keys import Key, keys
 from devicekit.profile.lookup import Origin, origins
@@ -34,27 +33,27 @@ _OF_KEY = {"ops.allow": '["CONV_2D", "FULLY_CONNECTED"]'}
 _EXAMPLES = {"whole number": "1", "number": "1.0", "true or false": "false", "text": '"…"'}
 
 
-def template(name: str, base: "Profile") -> str:
-    """Returns the TOML of a profile NAME that extends `base`: valid as it is, to be filled in."""
-    return "\n".join(_lines(name, base)) + "\n"
+def template(name: str, base: "Profile", *, extends: str) -> str:
+    """Returns the TOML of a profile NAME that extends `base`, which it calls `extends`: valid as it is, to be
+    filled in."""
+    return "\n".join(_lines(name, base, extends)) + "\n"
 
 
 def toml(value: Any) -> str:
     """Returns a value as TOML, on one line: what JSON writes is TOML for all that a profile holds."""
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _lines(name: str, base: "Profile") -> Iterator[str]:
+def _lines(name: str, base: "Profile", extends: str) -> Iterator[str]:
     found = origins(base)
     yield LINE
     yield f"# {name}. What stands behind # comes from the base, as it is there: take the # away to set it."
     yield "# Limits that follow from the RAM do so here, too, once device.ram_mib is set."
     yield f"# Then: devicekit profile check {name}.toml"
     yield "schema = 1"
-    ships = base.path.parent.resolve() == library().resolve()
-    yield f"extends = {toml(base.name if ships else base.path.name)}"
+    yield f"extends = {toml(extends)} # others: devicekit profile list --all"
     yield f"title = {toml(name)}"
     table = ""
     for key in keys():

@@ -61,6 +61,7 @@ def test_every_key_of_every_shipped_profile_can_be_explained(name: str) -> None:
     ("key", "message"),
     [
         ("limits.memory_mb", 'no key "limits.memory_mb" in a profile; did you mean limits.memory_mib?'),
+        ("ram", 'no key "ram" in a profile; did you mean device.ram_mib?'),
         ("memory_mib", 'no key "memory_mib" in a profile; did you mean limits.memory_mib?'),
         ("colour", 'no key "colour" in a profile'),
         ("", 'no key "" in a profile'),
