@@ -124,10 +124,10 @@ def probe(
     `base` is what it extends, None: the base of its kind and instruction set. Raises DeviceError where it
     does not answer, UsageError for a file that is there, UnknownProfile for the base.
     """
-    from devicekit.authoring import extended, place_of, write
     from devicekit.device.connect import connect
     from devicekit.device.discover import choose
     from devicekit.measuring import Measuring
+    from devicekit.profile.authoring import extended, place_of, write
     from devicekit.profile.lookup import load_profile
 
     how = measuring or Measuring()

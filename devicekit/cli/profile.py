@@ -122,7 +122,7 @@ def schema(output: str | None) -> None:
 @common
 def new(name: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:
     """Write a profile NAME.toml here: every key with its meaning, commented out, as the base has it."""
-    from devicekit.authoring import new_profile
+    from devicekit.profile.authoring import new_profile
 
     found = new_profile(name, **keep_given(options))
     show_json(found.to_json()) if format_ == "json" else show_text(found)
@@ -155,8 +155,8 @@ def probe(device: str, format_: str, quiet: bool, verbose: bool, **options: Any)
 @common
 def edit(name: str, format_: str, quiet: bool, verbose: bool) -> None:
     """Open profile FILE in $EDITOR, and check it when the editor closes; mistakes can be mended at once."""
-    from devicekit.authoring import editable
     from devicekit.errors import ProfileError
+    from devicekit.profile.authoring import editable
     from devicekit.profile.lookup import load_profile
 
     path = editable(name)

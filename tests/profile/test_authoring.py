@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from devicekit.authoring import editable, new_profile
 from devicekit.errors import DevicekitError, ProfileError, UnknownProfile, UsageError
+from devicekit.profile.authoring import editable, new_profile
 from devicekit.profile.files import library, library_names
 from devicekit.profile.json_schema import FILE_NAME, LINE, json_schema
 from devicekit.profile.keys import keys, reference

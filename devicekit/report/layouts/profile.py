@@ -7,8 +7,8 @@ from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
-    from devicekit.authoring import Written
     from devicekit.probing import Probed
+    from devicekit.profile.authoring import Written
     from devicekit.profile.explain import Explanation, ProfileDiff
     from devicekit.profile.keys import Key, Reference
     from devicekit.profile.lookup import Origin, ProfileRow
