@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 def list_lines(rows: "Sequence[ProfileRow]") -> Iterator[Any]:
     """Yields one line per profile."""
     yield columns(
-        ("profile", "device", "kind", "runtime", "file", "memory"),
+        ("profile", "device", "runtime", "file", "memory"),
         [
             tuple(
                 fmt.UNKNOWN if value is None else escape(str(value))
                 for value in (
                     row.name,
                     row.title,
-                    row.kind,
                     row.runtime,
                     _size(row.model_mib, row.model_kib),
                     _size(row.memory_mib, row.arena_kib),
@@ -33,8 +32,9 @@ def list_lines(rows: "Sequence[ProfileRow]") -> Iterator[Any]:
             )
             for row in rows
         ],
-        left=4,
+        left=3,
     )
+    yield "\n→ `devicekit profile show NAME` says all of one; `profile probe` writes one of a device of yours"
 
 
 def _size(mib: float | None, kib: float | None) -> str | None:
