@@ -1,6 +1,7 @@
 """`devicekit profile`: what there is and why, writing and probing one, and its latency model."""
 
 import sys
+from textwrap import fill
 from typing import Any
 
 import click
@@ -52,14 +53,21 @@ def show(name: str, format_: str, quiet: bool, verbose: bool) -> None:
 @click.argument("file")
 @common
 def check(file: str, format_: str, quiet: bool, verbose: bool) -> None:
-    """Check a profile FILE: every problem at once, with the nearest valid key."""
+    """Check a profile FILE: every problem at once, with the nearest valid key; then what has no source."""
+    from devicekit.profile.explain import unsourced
     from devicekit.profile.lookup import load_profile
 
     found = load_profile(file)
+    without = unsourced(found)
     if format_ == "json":
-        show_json({"schema": 1, "file": file, "profile": found.name, "ok": True, "problems": []})
-    else:
-        show_text(f"{file} is a valid profile: {found.title or found.name}\n")
+        document = {"schema": 1, "file": file, "profile": found.name, "ok": True, "problems": []}
+        show_json({**document, "unsourced": list(without)})
+        return
+    words = f"{file} is a valid profile: {found.title or found.name}\n"
+    if without:
+        named = fill(f"  no source: {', '.join(without)}", 100, subsequent_indent="    ")
+        words += f"{named}\n  → say under [sources] where each comes from\n"
+    show_text(words)
 
 
 @profile.command()

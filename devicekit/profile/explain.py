@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 # Of a file's own head: they say nothing of the device.
 _HEAD = ("schema", "extends", "needs_devicekit")
+# The tables whose values are facts, or assumed: what they say should have a source.
+_FACTS = ("device", "match", "runtime", "limits")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,15 @@ def diff(ours: str, theirs: str) -> ProfileDiff:
         theirs if a.name == b.name else b.name,
         tuple(Difference(name, of_a.get(name), of_b.get(name)) for name in different),
         len(names) - len(different),
+    )
+
+
+def unsourced(profile: "Profile") -> tuple[str, ...]:
+    """Returns the facts and limits that files set and no source stands for, as dotted keys."""
+    return tuple(
+        key
+        for key, one in origins(profile).items()
+        if key.partition(".")[0] in _FACTS and one.file is not None and one.source is None
     )
 
 

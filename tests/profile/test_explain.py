@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from devicekit.errors import UnknownProfile, UsageError
-from devicekit.profile.explain import diff, explain
+from devicekit.profile.explain import diff, explain, unsourced
 from devicekit.profile.files import library_names
 from devicekit.profile.keys import keys
+from devicekit.profile.lookup import load_profile
 from devicekit.report.text import render
 
 
@@ -86,6 +87,14 @@ def test_two_profiles_differ_in_what_their_files_say() -> None:
     assert "runtime.name" not in by_key and found.same > 10
     text = render(found)
     assert "pixel9" in text.splitlines()[0] and f"{len(by_key)} keys differ" in text
+
+
+def test_what_has_no_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = '[device]\nram_mib = 4096\ncores = 4\n[sources]\n"device.cores" = "its label"\n'
+    Path("mine.toml").write_text(f'schema = 1\nextends = "_linux-aarch64"\n{own}')
+    assert unsourced(load_profile("mine.toml")) == ("device.ram_mib",)
+    assert all(unsourced(load_profile(name)) == () for name in library_names())
 
 
 def test_across_kinds_and_with_a_calibration() -> None:
