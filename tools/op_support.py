@@ -13,6 +13,7 @@ written by hand from the sources that they name; versions in tflite.toml come of
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -517,6 +518,7 @@ def _types(types: Mapping[str, list[str]], name: str) -> dict[str, Any]:
 
 def written(head: str, ops: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns the file: its head as it stands, an operator a line."""
+    head = re.sub(r"(?m)^tried = .*$", f"tried = {_inline(list(dict.fromkeys(MIXED)))} # dtypes", head)
     lines = [f"{name} = {_inline(entry)}" for name, entry in ops.items()]
     return head.rstrip("\n") + "\n\n[ops]\n" + "\n".join(lines) + "\n"
 

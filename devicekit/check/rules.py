@@ -167,14 +167,11 @@ def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 def kernels_take_the_dtypes(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """The runtime's kernels compute on the dtypes of each operator: its activations and weights."""
     runtime = support(profile.runtime.name)
-    if not runtime.knows_types(profile.runtime.version):
-        return
     groups: dict[tuple[str, str], list[Op]] = {}
     for subgraph in graph.subgraphs:
         for op in subgraph.ops:
-            known = runtime.ops[op.label].types if op.label in runtime.ops else None
             dtype = dtype_of(op, subgraph)
-            if known is not None and dtype is not None and dtype not in known:
+            if dtype is not None and runtime.refuses(op.label, dtype, profile.runtime.version):
                 groups.setdefault((op.label, dtype), []).append(op)
     for (name, dtype), ops in groups.items():
         yield Finding(

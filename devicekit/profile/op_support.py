@@ -45,7 +45,8 @@ class OpSupport:
 class Support:
     """A runtime or a delegate, with the operators that it takes; what is not in `ops` it does not take.
 
-    `types_of` is the release of a runtime that the dtypes were measured with, None where it has no releases.
+    `types_of` is the release of a runtime that the dtypes were measured with, None where it has no releases;
+    `tried` are the dtypes that were tried there: of others nobody knows.
     A delegate takes `max_partitions` partitions at most, None for all: the largest ones, or with
     `takes_first` the first ones.
     """
@@ -56,6 +57,7 @@ class Support:
     origin: str
     ops: Mapping[str, OpSupport]
     types_of: str | None = None
+    tried: tuple[str, ...] = ()
     max_partitions: int | None = None
     takes_first: bool = False
 
@@ -73,11 +75,17 @@ class Support:
         first = (self.ops[name].first or {}) if name in self.ops else {}
         return max((v for v, since in first.items() if parts(since) <= parts(release)), default=0)
 
-    def knows_types(self, release: str | None) -> bool:
-        """Returns whether the dtypes hold for a release: for newer ones nobody knows."""
-        if not self.has_versions:
-            return True
-        return bool(release and self.types_of) and parts(release or "") <= parts(self.types_of or "")
+    def refuses(self, name: str, dtype: str | None, release: str | None) -> bool:
+        """Returns whether an operator was tried on a dtype, and does not run on it.
+
+        What holds for the release that was tried holds for older ones; for newer ones nobody knows.
+        """
+        known = self.ops[name].types if name in self.ops else None
+        if known is None or dtype not in self.tried or dtype in known:
+            return False
+        return not self.has_versions or (
+            release is not None and self.types_of is not None and parts(release) <= parts(self.types_of)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -87,6 +95,7 @@ class Support:
             "kind": self.kind,
             "origin": self.origin,
             "types_of": self.types_of,
+            "tried": list(self.tried),
             "max_partitions": self.max_partitions,
             "ops": [op.to_json() for op in self.ops.values()],
         }
@@ -122,6 +131,7 @@ def support(name: str) -> Support:
         data["origin"],
         {op: _entry(op, entry) for op, entry in data["ops"].items()},
         data.get("types_of"),
+        tuple(data.get("tried", ())),
         data.get("max_partitions"),
         takes_first="takes" in data,
     )

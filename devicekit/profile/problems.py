@@ -79,6 +79,8 @@ def judge_together(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Problem]]:
             yield ("limits", limit), Problem(f"limits.{limit}", f"is {value}", expected)
     if isinstance(data.get("limits"), dict):
         for limit in _LIMITS.get(str(device.get("kind")), _LIMITS["linux"]):
+            if limit == "model_kib" and "model_mib" in limits:
+                continue  # one of the two says it
             if limit not in limits and not awaits(dict(data), f"limits.{limit}"):
                 loc = ("limits", limit)
                 yield loc, Problem(dotted(loc), "is missing", f"must be {_expectation(loc)}")

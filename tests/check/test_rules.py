@@ -168,6 +168,13 @@ def test_dtypes_are_held_against_the_kernels_of_the_runtime(
     assert [f.rule for f in found] == ([] if fits else ["kernel"])
 
 
+def test_a_dtype_that_nobody_tried_is_not_refused() -> None:
+    graph = model("cnn_float32")
+    odd = tuple(replace(t, dtype="int4") if t.dtype == "float32" else t for t in graph.main.tensors)
+    profile = a_profile(runtime={"name": "tflm", "version": None})
+    assert check_graph(profile, replace(graph, subgraphs=(replace(graph.main, tensors=odd),))) == []
+
+
 def test_an_old_runtime_is_told_what_to_update_to() -> None:
     profile = a_profile(runtime={"name": "litert", "version": "2.0.3"})
     (finding,) = check_graph(profile, with_version("cnn_float32", "ADD", 6))

@@ -163,6 +163,9 @@ def test_a_file_that_needs_a_newer_kit_says_so(tmp_path: Path, monkeypatch: pyte
 
 def test_a_microcontroller_needs_flash_and_arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = profile_with("device", 'kind = "microcontroller"')
+    (arena,) = refusal(tmp_path, monkeypatch, text).problems
+    assert str(arena) == "limits.arena_kib: is missing, must be a whole number of KiB"  # model_mib says flash
+    text = text.replace("model_mib = 8\n", "")
     assert [str(problem) for problem in refusal(tmp_path, monkeypatch, text).problems] == [
         "limits.model_kib: is missing, must be a whole number of KiB",
         "limits.arena_kib: is missing, must be a whole number of KiB",
