@@ -272,7 +272,7 @@ def _options_of(name: str) -> tuple[int, Any] | None:
         ),
     }
     title = special.get(name) or "".join(part.capitalize() for part in name.split("_"))
-    for spelt in (title, title.replace("2d", "2D"), title.replace("Nd", "ND"), title.replace("V2", "V2")):
+    for spelt in (title, title.replace("2d", "2D"), title.replace("Nd", "ND"), title.replace("v2", "V2")):
         kind = getattr(schema.BuiltinOptions, f"{spelt}Options", None)
         if kind is not None:
             return kind, getattr(schema, f"{spelt}OptionsT")()

@@ -114,7 +114,8 @@ def diff(ours: str, theirs: str) -> ProfileDiff:
     a, b = load_profile(ours), load_profile(theirs)
     of_a, of_b = origins(a), origins(b)
     names = [one for one in (*of_a, *(key for key in of_b if key not in of_a)) if one not in _HEAD]
-    names.sort(key=_place)
+    order = {one.name: index for index, one in enumerate(keys())}
+    names.sort(key=lambda name: order.get(name, len(order)))
     different = [name for name in names if _value(of_a.get(name)) != _value(of_b.get(name))]
     return ProfileDiff(
         ours if a.name == b.name else a.name,
@@ -142,12 +143,6 @@ def _explained(profile: "Profile", key: Key, found: Mapping[str, Origin]) -> Exp
         of = {name: found[name] for name in (origin.follows.of, origin.follows.share)}
         return Explained(key, origin, tuple(files), of)
     return Explained(key, origin, tuple(files[1:]))
-
-
-def _place(name: str) -> int:
-    """Returns where a key stands in the schema."""
-    order = {one.name: index for index, one in enumerate(keys())}
-    return order.get(name, len(order))
 
 
 def _value(origin: Origin | None) -> Any:

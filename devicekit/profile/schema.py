@@ -24,7 +24,6 @@ Dtype = Literal[
 ]  # fmt: skip
 # A whole number stays one, so that it reads as it was written: 64, not 64.0.
 Number = Annotated[float, AfterValidator(lambda value: int(value) if value.is_integer() else value)]
-Share = float
 Text = Annotated[str, Field(min_length=1)]
 # TOML's lists arrive as Python lists, which strict mode would not take for a tuple.
 Texts = Annotated[tuple[Text, ...], Strict(False)]

@@ -149,7 +149,8 @@ def diff_lines(diff: "ProfileDiff") -> Iterator[Any]:
             (f"[bold]{escape(one.key)}[/]", *(_side(side, one.key) for side in (one.ours, one.theirs)))
         )
     yield columns(("key", escape(diff.ours), escape(diff.theirs)), rows, left=3)
-    yield f"\n{fmt.plural(len(diff.differences), 'key')} differ, {diff.same} are the same"
+    differ = "1 key differs" if len(diff.differences) == 1 else f"{len(diff.differences)} keys differ"
+    yield f"\n{differ}, {diff.same} are the same"
 
 
 def _side(origin: "Origin | None", key: str) -> str:
