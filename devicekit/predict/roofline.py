@@ -5,7 +5,6 @@ start.
 hold across architectures where MACs alone are 20 % off (Pixel 3, 31 models; see tools/reproduce_tables.py).
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
 
@@ -82,15 +81,6 @@ def precision_of(graph: Graph) -> str:
         return "mixed"
     name = max(counts, key=counts.__getitem__)
     return name if counts[name] >= 0.9 * sum(counts.values()) else "mixed"
-
-
-def scaled(coefficients: Coefficients, factor: float) -> Coefficients:
-    return Coefficients(*(value * factor for value in coefficients.values()))
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs))
 
 
 def isa_of(abi: str | None) -> str:
