@@ -21,7 +21,7 @@ FLEET = """schema = 1
 [[device]]
 name = "desk"
 profile = "pixel7"
-address = "fake:desk?latency_us=1900&spread=0.01"
+address = "fake:desk?latency_us=1900"
 tags = ["android"]
 [[device]]
 name = "old"
