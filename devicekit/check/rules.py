@@ -214,7 +214,8 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     is_clean = True
     for (name, number), ops in _by_version(graph).items():
         first = releases.first_release(name, number)
-        if first is not None and parts(first) <= parts(runtime.version):
+        # An older runtime than the oldest that is known may have what the oldest has.
+        if first is not None and (first == releases.oldest or parts(first) <= parts(runtime.version)):
             continue
         is_clean = False
         needs = f"needs {title} {first}" if first else f"is in no release of {title} that is known here"
@@ -238,7 +239,7 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
 def highest_version(runtime: "Runtime", name: str) -> int | None:
     """Returns the highest version of an operator that a runtime has, 0 for none; None: nobody knows."""
     releases = support(runtime.name)
-    if runtime.version is None or not releases.has_versions:
+    if runtime.version is None or not releases.is_known(runtime.version):
         return None
     return releases.highest_version(name, runtime.version)
 

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from devicekit.errors import UsageError
@@ -46,7 +46,8 @@ class Support:
     """A runtime or a delegate, with the operators that it takes; what is not in `ops` it does not take.
 
     `types_of` is the release of a runtime that the dtypes were measured with, None where it has no releases;
-    `tried` are the dtypes that were tried there: of others nobody knows.
+    `tried` are the dtypes that were tried there: of others nobody knows. The `oldest` release stands for all
+    before it, too: which operators those have, nobody knows.
     A delegate takes `max_partitions` partitions at most, None for all: the largest ones, or with
     `takes_first` the first ones.
     """
@@ -65,13 +66,29 @@ class Support:
     def has_versions(self) -> bool:
         return any(op.first is not None for op in self.ops.values())
 
+    @cached_property
+    def oldest(self) -> str | None:
+        """Returns the oldest release that is known, None where the runtime has no releases."""
+        return min(
+            (since for op in self.ops.values() for since in (op.first or {}).values()),
+            key=parts,
+            default=None,
+        )
+
+    def is_known(self, release: str) -> bool:
+        """Returns whether it is known which operators a release has; a newer one has all that are here."""
+        return self.oldest is not None and parts(release) >= parts(self.oldest)
+
     def first_release(self, name: str, version: int) -> str | None:
-        """Returns the first release that has an operator at a version, None where none has."""
+        """Returns the first release that has an operator at a version, None where none has.
+
+        `oldest` may stand for an older one.
+        """
         first = self.ops[name].first if name in self.ops else None
         return next((release for highest, release in (first or {}).items() if version <= highest), None)
 
     def highest_version(self, name: str, release: str) -> int:
-        """Returns the highest version of an operator that a release has, 0 for none."""
+        """Returns the highest version of an operator that a release has, 0 for none; see `is_known`."""
         first = (self.ops[name].first or {}) if name in self.ops else {}
         return max((v for v, since in first.items() if parts(since) <= parts(release)), default=0)
 
@@ -165,15 +182,20 @@ class Listing:
             "supports": [
                 {
                     **one.to_json(),
-                    "release": self.version if one.has_versions else None,
-                    "ops": [op.to_json() for op in self._of(one)],
+                    "release": self.release_of(one),
+                    "ops": [op.to_json() for op in self.ops_of(one)],
                 }
                 for one in self.supports
             ],
         }
 
-    def _of(self, one: Support) -> list[OpSupport]:
-        release = self.version if one.has_versions else None
+    def release_of(self, one: Support) -> str | None:
+        """Returns the release that was asked about, None for all of them and where there are none."""
+        return self.version if one.has_versions else None
+
+    def ops_of(self, one: Support) -> list[OpSupport]:
+        """Returns the operators that were asked for and are there, in that release."""
+        release = self.release_of(one)
         return [
             op
             for op in one.ops.values()
@@ -194,6 +216,12 @@ def listing(
         raise UsageError("--version is of a runtime with releases", remedy="add --runtime litert or tflite")
     if version is not None and not parts(version):
         raise UsageError(f'--version is "{version}"', remedy="give a release such as 2.14")
+    if version is not None and runtime is not None and not support(runtime).is_known(version):
+        oldest = support(runtime).oldest
+        raise UsageError(
+            f"nobody knows the operators of {support(runtime).title} {version}",
+            remedy=f"the oldest release that is known is {oldest}: --version {oldest}",
+        )
     ops = tuple(dict.fromkeys(name.upper() for name in asked))
     supports = tuple(support(name) for name in wanted or names())
     known = {name for one in map(support, names()) for name in one.ops}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devicekit.check.finding import Finding
-from devicekit.check.rules import RULES, check_graph
+from devicekit.check.rules import RULES, check_graph, highest_version, versions_are_known
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.plugins import resolve
@@ -193,6 +193,14 @@ def test_cast_7_and_sqrt_2_are_what_litert_1_0_lacks() -> None:
     assert litert.first_release("FULLY_CONNECTED", 13) == "1.0"
 
 
+def test_a_release_older_than_all_that_are_known_may_have_what_the_oldest_has() -> None:
+    profile = a_profile(runtime={"name": "tflite", "version": "1.15"})
+    assert list(versions_are_known(profile, model("cnn_float32"))) == []
+    assert highest_version(profile.runtime, "FULLY_CONNECTED") is None
+    (finding,) = versions_are_known(profile, with_version("cnn_float32", "ADD", 4))
+    assert "ADD version 4 needs TensorFlow Lite 2.6" in finding.detail
+
+
 def test_the_stamp_of_the_converter_counts_for_tensorflow_lite() -> None:
     graph = replace(model("cnn_float32"), min_runtime_version="2.17.0")
     (finding,) = check_graph(a_profile(runtime={"name": "tflite", "version": "2.14.0"}), graph)
@@ -217,14 +225,14 @@ def test_every_rule_has_its_sentence_and_every_finding_a_remedy() -> None:
         "ops": {"allow": (), "deny": (), "flex": False, "custom": (), "dtypes": ()},
         "runtime": {
             "name": "litert",
-            "version": "0.9",
+            "version": "2.0",
             "delegate": "gpu",
             "threads": 1,
             "require_full_delegation": True,
         },
     }
     micro = {"runtime": {"name": "tflm", "version": None, "delegate": "none", "threads": 1}}
-    rules = set()
+    rules = {one.rule for one in check_graph(a_profile(**strict), with_version("cnn_float32", "ADD", 6))}
     for path in DATA.glob("*.tflite"):
         half = in_float16(model(path.stem))
         for finding in [*findings(path.stem, **strict), *check_graph(a_profile(**micro), half)]:

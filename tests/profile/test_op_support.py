@@ -45,6 +45,8 @@ def test_releases_answer_for_themselves() -> None:
     assert tflite.highest_version("FULLY_CONNECTED", "2.14.0") == 10
     assert tflite.highest_version("FULLY_CONNECTED", "2.5") == 9
     assert tflite.first_release("RESIZE_BICUBIC", 1) is None
+    assert (tflite.oldest, support("litert").oldest, support("tflm").oldest) == ("2.5", "1.0", None)
+    assert tflite.is_known("2.5.0") and tflite.is_known("3.0") and not tflite.is_known("2.4")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +80,16 @@ def test_a_release_lists_what_it_has() -> None:
         count.append(len(json.loads(done.stdout)["supports"][0]["ops"]))
     assert count[0] > count[1] > 100
     assert "2.14" in ops("-r", "tflite", "--version", "2.14").stdout.splitlines()[0]
+    assert "dtypes of 2.14" in ops("-r", "tflite", "--version", "2.5").stdout
+    text = ops("BITCAST", "ABS", "-r", "tflite", "--version", "2.5").stdout
+    assert text.startswith("TensorFlow Lite 2.5   1 operator\n")
+    assert "\nBITCAST   is not in TensorFlow Lite 2.5, but from 2.13 on\n" in text
 
 
 def test_an_operator_is_shown_in_all_of_them() -> None:
     text = ops("resize_bilinear").stdout
     assert text.startswith("RESIZE_BILINEAR\n")
-    assert "TensorFlow Lite Micro" in text and "Edge TPU" in text and "4 from 2.5" in text
+    assert "TensorFlow Lite Micro" in text and "Edge TPU" in text and "4 in 2.5" in text
     assert "no" in ops("RFFT2D").stdout.split("Edge TPU")[1].splitlines()[0]
 
 
@@ -96,6 +102,7 @@ def test_an_operator_is_shown_in_all_of_them() -> None:
         ({"delegate": "tflm"}, "tflm is no delegate"),
         ({"runtime": "tflm", "version": "2.14"}, "--version is of a runtime with releases"),
         ({"runtime": "tflite", "version": "new"}, '--version is "new"'),
+        ({"runtime": "tflite", "version": "2.4"}, "nobody knows the operators of TensorFlow Lite 2.4"),
     ],
 )
 def test_a_wrong_question_is_answered(argv: dict[str, Any], message: str) -> None:

@@ -35,43 +35,47 @@ def _by_support(listing: "Listing", name: str) -> Any:
     rows = []
     for one in listing.supports:
         op = one.ops.get(name)
-        words = ("no", "", "") if op is None else _cells(op, listing.version)
-        rows.append((f"  {one.title}", *map(escape, words)))
+        words = ("no", "", "") if op is None else _cells(op, one, listing.release_of(one))
+        rows.append((f"  {_title(listing, one)}", *map(escape, words)))
     return columns(("", "versions", "dtypes", "if"), rows, left=4)
 
 
 def _table(listing: "Listing", one: "Support", *, first: bool) -> Iterator[Any]:
-    ops = [op for name, op in one.ops.items() if not listing.asked or name in listing.asked]
-    if listing.version and one.has_versions:
-        ops = [op for op in ops if one.highest_version(op.name, listing.version)]
+    ops = listing.ops_of(one)
     if not first:
         yield ""
-    release = f" {listing.version}" if listing.version and one.has_versions else ""
-    yield f"[bold]{escape(one.title)}{escape(release)}[/]   {fmt.plural(len(ops), 'operator')}"
-    yield columns(
-        ("op", "versions", "dtypes", "if"),
-        [(op.name, *map(escape, _cells(op, listing.version))) for op in ops],
-        left=4,
-    )
+    title = _title(listing, one)
+    yield f"[bold]{title}[/]   {fmt.plural(len(ops), 'operator')}"
+    if ops:
+        yield columns(
+            ("op", "versions", f"dtypes of {one.types_of}" if one.types_of else "dtypes", "if"),
+            [(op.name, *map(escape, _cells(op, one, listing.release_of(one)))) for op in ops],
+            left=4,
+        )
+    shown = {op.name for op in ops}
     for name in listing.asked:
-        if name not in one.ops:
-            yield f"{name}   is not in {escape(one.title)}"
+        if name not in shown:
+            later = one.first_release(name, 1)
+            yield f"{name}   is not in {title}" + (f", but from {later} on" if later else "")
     yield ""
     yield labelled([("origin  ", escape(one.origin))])
 
 
-def _cells(op: "OpSupport", release: str | None) -> tuple[str, str, str]:
-    """Returns versions, dtypes and conditions of an operator, in words."""
-    from devicekit.profile.op_support import parts
+def _title(listing: "Listing", one: "Support") -> str:
+    return escape(" ".join(filter(None, (one.title, listing.release_of(one)))))
 
-    versions = "all" if op.first is None and op.version is None else ""
-    if op.version is not None:
-        versions = f"1-{op.version}" if op.version > 1 else "1"
-    if op.first is not None and release is not None:
-        known = [version for version, since in op.first.items() if parts(since) <= parts(release)]
-        versions = f"1-{max(known)}" if known and max(known) > 1 else "1" if known else "no"
-    elif op.first is not None:
-        versions = ", ".join(f"{version} from {since}" for version, since in op.first.items())
+
+def _cells(op: "OpSupport", one: "Support", release: str | None) -> tuple[str, str, str]:
+    """Returns versions, dtypes and conditions of an operator, in words."""
+    highest = op.version if release is None else one.highest_version(op.name, release)
+    if highest == 0:
+        return "no", "", ""
+    versions = "all" if highest is None else f"1-{highest}" if highest > 1 else "1"
+    if op.first is not None and release is None:
+        versions = ", ".join(
+            f"{version} {'in' if since == one.oldest else 'from'} {since}"
+            for version, since in op.first.items()
+        )
     conditions = [op.note] if op.note else []
     if op.android:
         conditions.insert(0, f"Android {op.android} on")
