@@ -39,7 +39,10 @@ def worded(error: "ValidationError") -> Iterator[tuple[Loc, Problem]]:
     """Yields where and what, for each of pydantic's errors."""
     for item in error.errors(include_url=False, include_context=True):
         loc = item["loc"]
-        if loc[0] not in ("schema", "extends"):  # judged file by file
+        if loc[0] in ("schema", "extends"):  # judged file by file
+            continue
+        # A list whose items are all wrong is empty to pydantic, too.
+        if item["type"] != "too_short" or not item["input"]:
             yield loc, _problem(loc, item["type"], value=item["input"], limits=item.get("ctx", {}))
 
 
@@ -183,7 +186,7 @@ def _unknown(loc: Loc) -> Problem:
 def _expectation(loc: Loc) -> str:
     """Returns what belongs there, in words: "a whole number of MiB"."""
     expected = _type(loc)
-    unit = _UNIT_NAMES.get(str(loc[-1]).rpartition("_")[2], "")
+    unit = _UNIT_NAMES.get(_unit(loc), "")
     if get_origin(expected) is Literal:
         return f"one of {', '.join(map(str, get_args(expected)))}"
     if get_origin(expected) is tuple:
@@ -212,15 +215,20 @@ def _meant(value: Any, loc: Loc) -> str | None:
         item = _bare(get_args(expected)[0])
         if item is str:
             return shown([str(value)])
-        number = _converted(str(value), unit=str(loc[-1]).rpartition("_")[2], whole=True)
+        number = _converted(str(value), unit=_unit(loc), whole=True)
         return None if number is None else f"[{number}]"
     if not isinstance(value, str):
         return None
     if expected is bool:
         return {"true": "true", "yes": "true", "false": "false", "no": "false"}.get(value.strip().lower())
     if expected in (int, float):
-        return _converted(value, unit=str(loc[-1]).rpartition("_")[2], whole=expected is int)
+        return _converted(value, unit=_unit(loc), whole=expected is int)
     return None
+
+
+def _unit(loc: Loc) -> str:
+    """Returns what the key's name ends in, "mib" of device.ram_mib; inside a list, the list's."""
+    return str(next(part for part in reversed(loc) if isinstance(part, str))).rpartition("_")[2]
 
 
 def _converted(text: str, *, unit: str, whole: bool) -> str | None:

@@ -33,6 +33,8 @@ MISTAKES = [
     ("limits", 'arena_kib = "1MB"', 'limits.arena_kib: is "1MB", must be a whole number of KiB: 1024'),
     ("device", 'clocks_mhz = "1.8 GHz"',
      'device.clocks_mhz: is "1.8 GHz", must be a list of whole numbers of MHz: [1800]'),
+    ("device", 'clocks_mhz = ["1.8 GHz"]',
+     'device.clocks_mhz[0]: is "1.8 GHz", must be a whole number of MHz: 1800'),
     ("device", 'cores = 1\nclocks_mhz = [1, 1]', "device.clocks_mhz: has 2 clocks, device.cores is 1"),
     ("limits", "memory_of_ram = 2", "limits.memory_of_ram: is 2, must be at most 1"),
     ("limits", "latency_ms = nan", "limits.latency_ms: is NaN, must be a number of milliseconds"),
