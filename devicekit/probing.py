@@ -26,6 +26,7 @@ _SOLD_GB = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 
 _KERNELS = {"xnnpack": "xnnpack", "builtin": "none"}
 _DELEGATES = {"xnnpack": "XNNPACK", "none": "the built-in kernels"}
 _MOST_TEXT = 120  # characters of what a device says of itself
+# Where a value is asked for, in the order of the asking.
 _WHERE = {
     "device.soc": "ro.soc.model, or the device tree, or /proc/cpuinfo",
     "device.abi": "uname -m",
@@ -189,12 +190,13 @@ def _trial(address: Any, kernel: Any, delegate: str, how: "Measuring") -> Trial:
 def _values(facts: "DeviceFacts", base: "Profile", trials: Sequence[Trial]) -> list[Value]:
     """Returns what was read and the base does not say already, in the order of the schema."""
     is_android = facts.kind == "android"
+    where = {**_WHERE, **_read_from(facts)}
     found: list[Value] = []
 
     def add(key: str, value: Any, source: str | None = None) -> None:
         table, _, last = key.partition(".")
         if value not in (None, (), "") and getattr(getattr(base, table), last) != value:
-            found.append(Value(key, value, source or _WHERE[key]))
+            found.append(Value(key, value, source or where[key]))
 
     add("device.soc", _text(facts.soc))
     add("device.abi", _text(facts.properties.get("ro.product.cpu.abi") if is_android else facts.abi))
@@ -224,6 +226,20 @@ def _values(facts: "DeviceFacts", base: "Profile", trials: Sequence[Trial]) -> l
     if cores and cores < base.runtime.threads:
         add("runtime.threads", cores, "assumption: one per core")
     return found
+
+
+def _read_from(facts: "DeviceFacts") -> dict[str, str]:
+    """Returns which of several places a value was read from, where the facts show it."""
+    if facts.kind == "android":
+        named = ("ro.soc.model", "ro.board.platform")
+        soc = next((name for name in named if facts.properties.get(name)), _WHERE["device.soc"])
+        libc = "assumption: Android's own" if facts.libc == "bionic" else _WHERE["device.libc"]
+        return {"device.soc": soc, "device.os": "ro.build.version.release", "device.libc": libc}
+    has_tree = facts.kind != "host" and "device_tree_model" in facts.properties
+    return {
+        "device.soc": "/proc/device-tree/compatible" if has_tree else "/proc/cpuinfo",
+        "device.os": "uname" if (facts.os or "").startswith("Linux ") else "/etc/os-release",
+    }
 
 
 def _unread(facts: "DeviceFacts", base: "Profile", values: Sequence[Value]) -> list[str]:

@@ -75,6 +75,22 @@ def test_a_board_says_that_a_profile_of_it_ships(tmp_path: Path) -> None:
     assert document["values"]["device.cores"] == 4 and document["extends"] == "_linux-aarch64"
 
 
+def test_a_source_is_the_place_that_answered(tmp_path: Path) -> None:
+    chip = {**PHONE.properties, "ro.board.platform": "lahaina"}
+    plain = replace(BOARD, os="Linux 6.6.1", properties={})
+    for index, (facts, soc, os) in enumerate(
+        (
+            (PHONE, "ro.soc.model, or the device tree, or /proc/cpuinfo", "ro.build.version.release"),
+            (replace(PHONE, properties=chip), "ro.board.platform", "ro.build.version.release"),
+            (BOARD, "/proc/device-tree/compatible", "/etc/os-release"),
+            (plain, "/proc/cpuinfo", "uname"),
+        )
+    ):
+        (tmp_path / str(index)).mkdir()
+        sources = {one.key: one.source for one in probed(facts, tmp_path / str(index)).values}
+        assert (sources["device.soc"], sources["device.os"]) == (soc, os)
+
+
 def test_what_the_base_says_already_is_not_repeated(tmp_path: Path) -> None:
     found = probed(BOARD, tmp_path, base="raspberrypi4")
     keys = {one.key for one in found.values}

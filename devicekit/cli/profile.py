@@ -163,13 +163,18 @@ def probe(device: str, format_: str, quiet: bool, verbose: bool, **options: Any)
 @common
 def edit(name: str, format_: str, quiet: bool, verbose: bool) -> None:
     """Open profile FILE in $EDITOR, and check it when the editor closes; mistakes can be mended at once."""
-    from devicekit.errors import ProfileError
+    from devicekit.errors import ProfileError, UsageError
     from devicekit.profile.authoring import editable
     from devicekit.profile.lookup import load_profile
 
     path = editable(name)
     while True:
-        click.edit(filename=str(path))
+        try:
+            click.edit(filename=str(path))
+        except click.ClickException as error:
+            raise UsageError(
+                error.message, remedy=f"set EDITOR to the command of an editor, or change {path} in one"
+            ) from None
         try:
             found = load_profile(path)
             break

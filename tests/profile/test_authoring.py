@@ -201,6 +201,9 @@ def test_what_the_editor_saves_is_checked(here: Path) -> None:
     assert done.returncode == 2
     assert "mine.toml: limits.latency: unknown key; did you mean latency_ms?" in done.stderr
     assert Path("mine.toml").read_text().endswith("latency = 5\n")  # what was written is kept
+    done = devicekit("profile", "edit", "mine", EDITOR="no-such-editor")
+    assert done.returncode == 2 and "no-such-editor" in done.stderr
+    assert "→ set EDITOR to the command of an editor, or change mine.toml in one" in done.stderr
 
 
 def test_at_a_terminal_a_mistake_may_be_mended_at_once(here: Path) -> None:
