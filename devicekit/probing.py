@@ -235,10 +235,12 @@ def _read_from(facts: "DeviceFacts") -> dict[str, str]:
         soc = next((name for name in named if facts.properties.get(name)), _WHERE["device.soc"])
         libc = "assumption: Android's own" if facts.libc == "bionic" else _WHERE["device.libc"]
         return {"device.soc": soc, "device.os": "ro.build.version.release", "device.libc": libc}
-    has_tree = facts.kind != "host" and "device_tree_model" in facts.properties
+    is_host = facts.kind == "host"
+    has_tree = not is_host and "device_tree_model" in facts.properties
+    is_kernel = is_host or (facts.os or "").startswith("Linux ")
     return {
         "device.soc": "/proc/device-tree/compatible" if has_tree else "/proc/cpuinfo",
-        "device.os": "uname" if (facts.os or "").startswith("Linux ") else "/etc/os-release",
+        "device.os": "uname" if is_kernel else "/etc/os-release",
     }
 
 

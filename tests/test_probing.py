@@ -84,6 +84,7 @@ def test_a_source_is_the_place_that_answered(tmp_path: Path) -> None:
             (replace(PHONE, properties=chip), "ro.board.platform", "ro.build.version.release"),
             (BOARD, "/proc/device-tree/compatible", "/etc/os-release"),
             (plain, "/proc/cpuinfo", "uname"),
+            (replace(BOARD, kind="host", os="Linux 6.6.1"), "/proc/cpuinfo", "uname"),
         )
     ):
         (tmp_path / str(index)).mkdir()

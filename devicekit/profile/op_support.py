@@ -46,8 +46,8 @@ class Support:
     """A runtime or a delegate, with the operators that it takes; what is not in `ops` it does not take.
 
     `types_of` is the release of a runtime that the dtypes were measured with, None where it has no releases;
-    `tried` are the dtypes that were tried there: of others nobody knows. The `oldest` release stands for all
-    before it, too: which operators those have, nobody knows.
+    `tried` are the dtypes that were tried there: of others nobody knows. What the `oldest` release has may be
+    in older ones, too: nobody knows.
     A delegate takes `max_partitions` partitions at most, None for all: the largest ones, or with
     `takes_first` the first ones.
     """
