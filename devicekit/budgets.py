@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devicekit.check.finding import Finding
+from devicekit import words as fmt
 from devicekit.errors import OutOfMemory, UsageError
-from devicekit.report import format as fmt
+from devicekit.finding import Finding
 
 if TYPE_CHECKING:
     from devicekit.graph.model import Graph

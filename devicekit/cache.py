@@ -1,4 +1,7 @@
-"""Keeps the results of long steps: directories by key, written whole or not at all, checked before use."""
+"""Keeps the results of long steps: directories by key, written whole or not at all, checked before use.
+
+And the SHA-256 of files and directories, which a cache key, a push and a manifest compare.
+"""
 
 import errno
 import hashlib
@@ -9,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from devicekit.digest import sha256_file
 from devicekit.errors import UsageError
 
 _CONTENTS = "contents.json"  # file name -> SHA-256
@@ -89,3 +91,19 @@ def _is_intact(entry: Path) -> bool:
         return all(sha256_file(entry / name) == digest for name, digest in contents.items())
     except (OSError, ValueError, AttributeError, TypeError):
         return False
+
+
+def sha256_file(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_tree(path: Path) -> str:
+    """Returns the SHA-256 of a file, or of a directory's relative names and contents in sorted order."""
+    if path.is_file():
+        return sha256_file(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return digest.hexdigest()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from devicekit import budgets as budget_rules
 from devicekit import fit, output
 from devicekit.budgets import Budgets
-from devicekit.check.finding import Finding
 from devicekit.check.model import refuse_unlisted
 from devicekit.deployment import Conversion, Deployment, model_name
 from devicekit.errors import (
@@ -22,6 +21,7 @@ from devicekit.errors import (
     OutOfMemory,
     UsageError,
 )
+from devicekit.finding import Finding
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan, pooled
 from devicekit.measuring import NO_WISHES, Measuring, suited_to, sustained
@@ -255,10 +255,10 @@ def measure(
     The inputs are random, within the inputs' range. `kernel` is what computes in place of the profile's
     delegate. Raises LoadError, DeviceError and MeasurementError.
     """
+    from devicekit.cache import sha256_file
     from devicekit.device.connect import connect
     from devicekit.device.discover import choose
     from devicekit.device.matching import refuse_others
-    from devicekit.digest import sha256_file
     from devicekit.graph.read import read_graph
     from devicekit.runner.limits import hard, plan_for
     from devicekit.runner.measure import RunnableModel

@@ -33,10 +33,9 @@ DevicekitError                      exit
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 
 
 class DevicekitError(Exception):
@@ -407,8 +406,6 @@ def from_json(document: Mapping[str, Any]) -> DevicekitError:
     error = cls.__new__(cls)
     DevicekitError.__init__(error, str(document["message"]), remedy=str(document["remedy"]))
     if isinstance(error, Unsupported):
-        from devicekit.check.finding import Finding
-
         error.path = str(document["path"])
         error.findings = tuple(Finding(**finding) for finding in document["findings"])
     return error

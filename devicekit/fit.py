@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit import budgets as budget_rules
 from devicekit.budgets import NO_BUDGETS, Budgets
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.graph.layers import NO_LAYERS, Layers, with_layers
 from devicekit.measurement import Measurement
 from devicekit.pareto import SAME_LATENCY, mark_dominated

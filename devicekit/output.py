@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.deployment import Conversion, Deployment
-from devicekit.document import dumps
 from devicekit.errors import UsageError
 from devicekit.fit import Candidate
+from devicekit.words import dumps
 
 if TYPE_CHECKING:
     from devicekit.convert.source import Source

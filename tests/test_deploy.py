@@ -11,9 +11,9 @@ import pytest
 import devicekit
 from devicekit.deployment import model_name
 from devicekit.device.seam import Completed
-from devicekit.document import dumps
 from devicekit.errors import ConvertError, Lost, RecipeError, UsageError
 from devicekit.testing import FakeDevice
+from devicekit.words import dumps
 
 FAST = ["float32", "dynamic_int8", "int8"]
 

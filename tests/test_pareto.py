@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from devicekit import fit
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.fit import Candidate
 from devicekit.measurement import Measurement, Memory, summarize
 from devicekit.pareto import SAME_COSINE, SAME_LATENCY, SAME_MEMORY_BYTES, mark_dominated

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from devicekit.cache import sha256_file
 from devicekit.device.seam import Completed
-from devicekit.digest import sha256_file
 from devicekit.errors import Lost, MeasurementError
 from devicekit.measurement import Plan
 from devicekit.rounds import measure_in_rounds, only

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from devicekit.cache import sha256_file
 from devicekit.device.seam import Completed
-from devicekit.digest import sha256_file
 from devicekit.errors import (
     Lost,
     MeasurementError,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from devicekit.check.finding import Finding
 from devicekit.check.rules import check_graph
 from devicekit.errors import Unsupported, UsageError
+from devicekit.finding import Finding
 from devicekit.graph.layers import with_layers
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from devicekit.check.delegation import Delegation

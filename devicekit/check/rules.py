@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from devicekit.check.delegation import delegation, dtype_of, in_words
 from devicekit.check.equivalents import INSTEAD
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.graph.arena import plan_arena
 from devicekit.graph.layers import layers_of
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor

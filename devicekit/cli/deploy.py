@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from devicekit.cli.budgets import budgets
 from devicekit.cli.options import (
     RECIPES,
+    budgets,
     building,
     common,
     fail,

@@ -41,8 +41,8 @@ def fleet() -> None:
 @common
 def init(path: str, host: str | None, format_: str, quiet: bool, verbose: bool) -> None:
     """Write a fleet file of the devices that are attached now."""
+    from devicekit import words as fmt
     from devicekit.fleet.state import write_fleet
-    from devicekit.report import format as fmt
 
     with watched(quiet=quiet, verbose=verbose):
         found = write_fleet(Path(path), host=host)
@@ -193,7 +193,7 @@ def gate(
     """Fail on a real regression against a baseline, a broken budget, or a missing device."""
     from devicekit.fleet.gate import gate as judged
     from devicekit.store.open import open_store
-    from devicekit.units import parse_share
+    from devicekit.words import parse_share
 
     limit = parse_share(max_regression, "--max-regression")
     with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:

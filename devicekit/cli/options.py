@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from devicekit.errors import DevicekitError, UsageError
-from devicekit.text import nearest
+from devicekit.words import dumps, nearest, parse_ms, parse_share, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -282,6 +282,39 @@ def building(command: F) -> F:
     return command
 
 
+def budgets(command: F) -> F:
+    """Adds --max-size, --max-memory, --max-latency and --max-accuracy-drop; each wins over the profile."""
+    for flag, name, parse, metavar, text in (
+        (
+            *("--max-accuracy-drop", "max_accuracy_drop", parse_share, "SHARE"),
+            "Task metric below the float model's, at most: 1% or 0.01 is one percentage point of accuracy.",
+        ),
+        (
+            *("--max-latency", "max_latency_ms", parse_ms, "TIME"),
+            "Median latency, at most, wherever it is measured: 5ms, 300us; a plain number is ms.",
+        ),
+        (
+            *("--max-memory", "max_memory_bytes", parse_size, "SIZE"),
+            "Must-have memory, at most: 2MiB. Overrides limits.memory_mib.",
+        ),
+        (
+            *("--max-size", "max_size_bytes", parse_size, "SIZE"),
+            "The .tflite, at most: 500KiB, 2MB; a plain number is bytes. Overrides limits.model_mib.",
+        ),
+    ):
+        command = click.option(flag, name, metavar=metavar, callback=_parsed(parse), help=text)(command)
+    return command
+
+
+def _parsed(
+    parse: Callable[[str, str], float],
+) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+        return None if value is None else parse(value, param.opts[0])
+
+    return callback
+
+
 def keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options that were given, so that the Python API's defaults stand for the rest."""
     return {key: value for key, value in options.items() if value is not None and value != ()}
@@ -296,8 +329,6 @@ def show_text(results: Any) -> None:
 
 def show_json(document: Any) -> None:
     """Prints a document on stdout, for scripts."""
-    from devicekit.document import dumps
-
     _print(dumps(document) + "\n")
 
 

@@ -119,7 +119,7 @@ def import_(file: str, store: str | None, format_: str, quiet: bool, verbose: bo
 @common
 def vacuum_(store: str | None, format_: str, quiet: bool, verbose: bool) -> None:
     """Give back the space of what was deleted, and refresh the planner's statistics."""
-    from devicekit.report import format as fmt
+    from devicekit import words as fmt
     from devicekit.store.open import open_store
     from devicekit.store.transfer import vacuum
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from devicekit import progress
+from devicekit import words as fmt
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.compare.subject import Subject
 from devicekit.errors import UsageError
@@ -13,7 +14,6 @@ from devicekit.graph.model import Tensor
 from devicekit.quantize.build import EVALUATION_S
 from devicekit.quantize.calibration import sample_shape
 from devicekit.quantize.fidelity import Fidelity
-from devicekit.report import format as fmt
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devicekit import measurement as measurements
-from devicekit.digest import sha256_file
+from devicekit.cache import sha256_file
 from devicekit.errors import LoadError
 from devicekit.graph.arena import ArenaPlan, plan_arena
 from devicekit.graph.macs import macs, parameters

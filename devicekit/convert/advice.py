@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.graph.layers import Layers
 
 _LINEAR_ALGEBRA = "solve it outside the model, or learn the result with a Dense layer: costs retraining"

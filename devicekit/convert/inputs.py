@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from devicekit.errors import ConvertError, UsageError
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 # What a remedy puts for open sizes, by rank: a sequence, a sequence of features, an image, a video.
 _USUAL_SIZES = {2: (1, 128), 3: (1, 128, 64), 4: (1, 224, 224, 3), 5: (1, 16, 112, 112, 3)}

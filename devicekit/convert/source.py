@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from devicekit import progress
-from devicekit.cache import cached, key_of
+from devicekit.cache import cached, key_of, sha256_file, sha256_tree
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.convert.child import FLOAT_NAME, REFERENCE_NAME
 from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of, readable
 from devicekit.convert.remedies.remedy import Rewrite
-from devicekit.digest import sha256_file, sha256_tree
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 from devicekit.graph.layers import NO_LAYERS, Layers
 

@@ -20,7 +20,7 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.fleet.inventory import Entry, fleet_path, read_fleet
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from devicekit.cache import sha256_file
 from devicekit.device.seam import Device
-from devicekit.digest import sha256_file
 from devicekit.errors import DeviceFull
 
 HASH_TIMEOUT_S = 120.0

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devicekit import __version__, fit
-from devicekit.cache import cached, key_of
+from devicekit.cache import cached, key_of, sha256_tree
 from devicekit.device.temporary import folder_prefix
-from devicekit.digest import sha256_tree
 from devicekit.errors import ConvertError, DevicekitError, DoesNotFit
 from devicekit.fit import Candidate
 from devicekit.fleet.plan import Job, Making

@@ -8,7 +8,7 @@ from typing import Any
 
 from devicekit.errors import FleetError, Problem, ProfileError
 from devicekit.profile.files import NAME, profile_names, read, shown
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 SCHEMA = 1
 # What begins an address -> how the rest is written.

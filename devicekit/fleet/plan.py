@@ -235,8 +235,8 @@ def _named(profile: "Profile") -> str:
 
 
 def _ref(model: Path) -> ModelRef:
+    from devicekit.cache import sha256_tree
     from devicekit.deployment import model_name
-    from devicekit.digest import sha256_tree
 
     try:
         if not model.exists():

@@ -250,7 +250,7 @@ class _Row:
 
 def _tell(plan: FleetPlan, job: Job, outcome: Outcome) -> None:
     """Reports how a cell ended, on its device's row."""
-    from devicekit.report import format as fmt
+    from devicekit import words as fmt
 
     if outcome.error is not None:
         words = f"failed: {outcome.error.message}"
@@ -268,7 +268,7 @@ def _tell(plan: FleetPlan, job: Job, outcome: Outcome) -> None:
 
 
 def _shape(plan: FleetPlan) -> str:
-    from devicekit.report import format as fmt
+    from devicekit import words as fmt
 
     models, devices = ({job.model for job in plan.jobs}, {job.entry.name for job in plan.jobs})
     return f"{fmt.plural(len(models), 'model')} × {fmt.plural(len(devices), 'device')}"

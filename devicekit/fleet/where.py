@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import UsageError
 from devicekit.fleet.inventory import Entry
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile

@@ -1,8 +1,8 @@
 """What makes up a model's memory, and what would lower it, in words."""
 
+from devicekit import words as fmt
 from devicekit.graph.model import Graph, Tensor
 from devicekit.predict.memory import MIB, MemoryPrediction
-from devicekit.report import format as fmt
 
 
 def in_parts(plan: MemoryPrediction) -> str:

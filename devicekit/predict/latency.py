@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from devicekit import words as fmt
 from devicekit.graph.model import Graph
 from devicekit.predict.roofline import Coefficients, latency_us, precision_of, shares
 from devicekit.predict.work import KINDS, Kind, Work, unpredictable, work_of
-from devicekit.report import format as fmt
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Calibration, Profile

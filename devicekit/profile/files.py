@@ -11,7 +11,7 @@ from typing import Any
 
 from devicekit import __version__
 from devicekit.errors import Problem, ProfileError, UnknownProfile
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 SCHEMA = 1  # the version of the keys that this kit reads; its history is in schema.py
 MAX_BYTES = 2**20

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from devicekit.errors import UsageError
 from devicekit.profile.schema import READ_FROM_PLACE, Profile, Table
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 _UNITS = {
     "mib": "MiB",

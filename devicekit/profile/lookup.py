@@ -24,7 +24,7 @@ from devicekit.profile.files import (
     shown,
 )
 from devicekit.profile.label import runtime_label
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from devicekit.profile.problems import Loc

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from devicekit.errors import UsageError
 from devicekit.profile.files import library
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 FOLDER = "ops"
 

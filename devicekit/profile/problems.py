@@ -10,7 +10,7 @@ from devicekit.errors import Problem
 from devicekit.profile.derived import awaits
 from devicekit.profile.files import SCHEMA, ProfileFile, shown
 from devicekit.profile.schema import READ_FROM_PLACE, Profile, Table
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -7,8 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devicekit.check.finding import Finding
 from devicekit.errors import UsageError
+from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph_bytes

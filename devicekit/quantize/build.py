@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from devicekit import progress
-from devicekit.check.finding import Finding
+from devicekit.cache import sha256_file
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
-from devicekit.digest import sha256_file
 from devicekit.errors import DevicekitError, LoadError, UsageError
+from devicekit.finding import Finding
 from devicekit.quantize.fidelity import Fidelity, Thresholds
 from devicekit.quantize.recipes import RECIPES, known_recipe
 

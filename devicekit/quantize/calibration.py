@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph, Tensor
 from devicekit.quantize.sources import first_line
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

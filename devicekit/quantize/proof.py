@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.quantize.holes import MIN_TABLE_ELEMENTS
 from devicekit.quantize.recipes import scope_of

@@ -19,7 +19,7 @@ from devicekit.graph.model import Op, Subgraph
 from devicekit.graph.read import read_graph_bytes
 from devicekit.plugins import resolve
 from devicekit.quantize.spans import fitted
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

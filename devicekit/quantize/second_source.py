@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from devicekit.check.finding import Finding
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.errors import DevicekitError
+from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.quantize.bench import Bench, judged
 from devicekit.quantize.build import Built

@@ -2,7 +2,7 @@
 
 import re
 
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 
 # What litert-quantizer and LiteRT say -> what the user reads, and what to do about it.
 _WORDED = (

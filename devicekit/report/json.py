@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from devicekit.document import dumps
+from devicekit.words import dumps
 
 
 def render(results: Any) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from devicekit.report import format as fmt
+from devicekit import words as fmt
 
 if TYPE_CHECKING:
     from devicekit.fleet.gate import Check, GateResult

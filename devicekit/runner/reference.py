@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from devicekit.cache import sha256_file
 from devicekit.device.local import LocalDevice
 from devicekit.device.seam import DeviceFacts
 from devicekit.device.temporary import folder_prefix
-from devicekit.digest import sha256_file
 from devicekit.errors import DeviceError, MeasurementError
 from devicekit.measurement import Plan
 from devicekit.runner.measure import RunnableModel

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devicekit import progress
-from devicekit.cache import cached, key_of
+from devicekit.cache import cached, key_of, sha256_file
 from devicekit.device.files import File, file_of
 from devicekit.device.seam import DeviceFacts
-from devicekit.digest import sha256_file
 from devicekit.errors import MeasurementError, UsageError
 
 DOWNLOAD_S = 300.0

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import UsageError
-from devicekit.text import nearest
+from devicekit.words import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Select

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devicekit.check.finding import Finding
 from devicekit.errors import Lost
+from devicekit.finding import Finding
 from devicekit.store.open import Store, open_store
 from tests.store.samples import file_run, measured, outcome, planned
 

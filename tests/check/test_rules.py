@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from devicekit.check.finding import Finding
 from devicekit.check.rules import RULES, check_graph, highest_version, versions_are_known
+from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.plugins import resolve

@@ -9,9 +9,9 @@ import pytest
 
 import devicekit
 from devicekit.compare.comparison import Comparison
-from devicekit.document import dumps
 from devicekit.errors import LoadError, UsageError
 from devicekit.testing import write_dense_model, write_string_model
+from devicekit.words import dumps
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from devicekit import deploy, measure
+from devicekit.cache import sha256_file
 from devicekit.device import health
 from devicekit.device.connect import connect
-from devicekit.digest import sha256_file
 from devicekit.errors import DeviceOutOfMemory, NotReady, WrongOutput
 from devicekit.measurement import Gate, Plan
 from devicekit.measuring import Measuring

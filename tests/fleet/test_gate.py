@@ -3,9 +3,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from devicekit.check.finding import Finding
 from devicekit.compare.significance import ratio_apart
 from devicekit.errors import Lost, UsageError
+from devicekit.finding import Finding
 from devicekit.fleet.gate import ANY, GateResult, gate
 from devicekit.report import render_as
 from devicekit.store.open import Store

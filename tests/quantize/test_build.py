@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from devicekit import progress
-from devicekit.check.finding import Finding
 from devicekit.child import default_memory_bytes
 from devicekit.errors import LoadError, RecipeError, UsageError
+from devicekit.finding import Finding
 from devicekit.graph.read import read_graph
 from devicekit.quantize.build import BuildResult, build
 from devicekit.quantize.predictor import Predictor

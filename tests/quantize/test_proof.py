@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.graph.read import read_graph_bytes
 from devicekit.quantize import proof
 from devicekit.quantize.recipes import load_recipe

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.check.finding import Finding
 from devicekit.child import ChildFailed, run_child
+from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.quantize import proof, second_source

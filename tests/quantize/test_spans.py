@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.graph.read import read_graph, read_graph_bytes
 from devicekit.quantize import proof, second_source
 from devicekit.quantize.bench import Bench, failed, judged

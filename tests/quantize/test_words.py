@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.check.finding import Finding
+from devicekit.finding import Finding
 from devicekit.quantize.build import build
 from devicekit.quantize.words import worded
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.check.finding import Finding
 from devicekit.cli import fleet as fleet_commands
 from devicekit.cli import results as results_commands
 from devicekit.errors import Lost
+from devicekit.finding import Finding
 from devicekit.fleet.history import history
 from devicekit.fleet.report import RunReport, run_report
 from devicekit.report import FORMATS, markdown, render_as

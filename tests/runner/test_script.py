@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devicekit.cache import sha256_file
 from devicekit.device.local import LocalDevice
 from devicekit.device.seam import Completed
-from devicekit.digest import sha256_file
 from devicekit.errors import Lost, MeasurementError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput
 from devicekit.measurement import Plan
 from devicekit.plugins import resolve

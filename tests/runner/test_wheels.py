@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from devicekit.digest import sha256_file
+from devicekit.cache import sha256_file
 from devicekit.errors import MeasurementError, UsageError
 from devicekit.measurement import Plan
 from devicekit.runner.measure import RunnableModel

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from devicekit.check.finding import Finding
 from devicekit.errors import DevicekitError
+from devicekit.finding import Finding
 from devicekit.fit import Candidate
 from devicekit.measurement import Measurement, Memory, stability, summarize
 from devicekit.profile.lookup import load_profile

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.check.finding import Finding
 from devicekit.errors import Lost, NewerStore, StoreError, StoreFull, UsageError
+from devicekit.finding import Finding
 from devicekit.measurement import from_json
 from devicekit.store import schema
 from devicekit.store.filing import end_run, file_cell, new_run

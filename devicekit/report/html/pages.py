@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit import __version__
-from devicekit.report import format as fmt
+from devicekit import words as fmt
 from devicekit.report.html import charts
 from devicekit.report.html.table import FILE, Column, Place, Shown, device_link, model_link, run_link
 from devicekit.report.html.vega import bundle

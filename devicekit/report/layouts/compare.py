@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devicekit import words as fmt
 from devicekit.compare.comparison import Entry, ops_that_differ
 from devicekit.compare.fidelity import tensors_in_words
-from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:

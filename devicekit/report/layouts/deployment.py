@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from devicekit import words as fmt
 from devicekit.fit import Candidate, reason
-from devicekit.report import format as fmt
 from devicekit.report.layouts.measurement import trace_table, verified_words
 from devicekit.report.layouts.prediction import latency_words
 from devicekit.report.text import columns, escape, labelled

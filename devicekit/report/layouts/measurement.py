@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devicekit import words as fmt
 from devicekit.measurement import hottest_c
-from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from devicekit import words as fmt
 from devicekit.predict.advice import lower, peak_in_words
-from devicekit.report import format as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from devicekit.report import format as fmt
+from devicekit import words as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from devicekit import progress
-from devicekit.cache import cached, key_of
+from devicekit.cache import cached, key_of, sha256_file
 from devicekit.device.seam import DeviceFacts
-from devicekit.digest import sha256_file
 from devicekit.errors import MeasurementError, UsageError
 
 Kind = Literal["classic", "litert"]

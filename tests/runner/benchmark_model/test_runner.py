@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devicekit.cache import sha256_file
 from devicekit.device.local import LocalDevice
 from devicekit.device.seam import Completed
-from devicekit.digest import sha256_file
 from devicekit.errors import (
     DevicekitError,
     MeasurementError,

@@ -1,9 +1,47 @@
-"""Amounts as people type them."""
+"""Amounts as people read and type them, and the nearest word to a typo."""
 
 import pytest
 
+from devicekit import words as fmt
 from devicekit.errors import UsageError
-from devicekit.units import parse_ms, parse_share, parse_size
+from devicekit.words import nearest, parse_ms, parse_share, parse_size
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (130604, "128 KiB"),
+        (4_600_000, "4.39 MiB"),
+        (2**20 - 1, "1.00 MiB"),
+    ],
+)
+def test_size(value: int | None, text: str) -> None:
+    assert fmt.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (10.4, "0.010"), (1923.4, "1.92"), (345_678, "346"), (3.2, "0.0032")]
+)
+def test_ms_has_three_digits_and_no_exponent(value: float | None, text: str) -> None:
+    assert fmt.ms(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(32_500, "32.5 k"), (7, "7"), (300_775_272, "301 M"), (2e9, "2 G")]
+)
+def test_count(value: int, text: str) -> None:
+    assert fmt.count(value) == text
+
+
+def test_a_dynamic_dimension_is_a_question_mark() -> None:
+    assert fmt.shape((-1, 224, 224, 3)) == "[?, 224, 224, 3]"
+
+
+def test_unknown_is_never_zero() -> None:
+    assert {fmt.mib(None), fmt.percent(None), fmt.cosine(None), fmt.count(None)} == {"–"}
 
 
 @pytest.mark.parametrize(
@@ -64,3 +102,13 @@ def test_what_is_no_share_is_one_clear_error(text: str) -> None:
     assert raised.value.message == (
         f'--max-accuracy-drop: found "{text}", expected a share, such as 1% or 0.01'
     )
+
+
+def test_nearest_ignores_case_and_keeps_the_known_spelling() -> None:
+    assert nearest("conv_2D", ["CONV_2D", "ADD"]) == "CONV_2D"
+
+
+def test_nothing_near_is_none() -> None:
+    assert nearest("zzz", ["float32"]) is None
+    assert nearest("", ["float32"]) is None
+    assert nearest("x" * 100_000, ["x" * 100_000]) is None
