@@ -26,8 +26,8 @@ from devicekit.predict.work import unpredictable, work_of
 if TYPE_CHECKING:
     from devicekit.graph.model import Graph
     from devicekit.measurement import Measurement
-    from devicekit.measuring import Measuring
     from devicekit.profile.schema import Calibration, CalibrationRow, Profile
+    from devicekit.runner.measuring import Measuring
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -250,8 +250,8 @@ def measured_pack(
     """Returns the rows of the calibration pack, measured on `device`, and their precision."""
     from devicekit.deploy import measure
     from devicekit.graph.read import read_graph
-    from devicekit.measuring import NO_WISHES
     from devicekit.predict.pack import chosen
+    from devicekit.runner.measuring import NO_WISHES
 
     if not count >= LEAST_ROWS:
         raise UsageError(f"{count} models", remedy=f"at least {LEAST_ROWS} are needed: --models {PACK_SIZE}")

@@ -24,8 +24,8 @@ from devicekit.errors import (
 from devicekit.finding import Finding
 from devicekit.fit import Candidate, Prefer
 from devicekit.measurement import Measurement, Plan, pooled
-from devicekit.measuring import NO_WISHES, Measuring, suited_to, sustained
-from devicekit.rounds import measure_in_rounds, only
+from devicekit.runner.measuring import NO_WISHES, Measuring, suited_to, sustained
+from devicekit.runner.rounds import measure_in_rounds, only
 
 if TYPE_CHECKING:
     from devicekit.convert.source import Loading, Source

@@ -142,7 +142,7 @@ def known_hosts() -> tuple[State, str, str]:
 
 
 def fleet() -> tuple[State, str, str]:
-    from devicekit.fleet.inventory import fleet_path, read_fleet
+    from devicekit.device.inventory import fleet_path, read_fleet
 
     path = fleet_path()
     if path is None:

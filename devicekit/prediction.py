@@ -190,7 +190,7 @@ def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: flo
     """Returns whether the model runs here under the profile's limits, and whether that was predicted."""
     from devicekit.deploy import measure
     from devicekit.errors import OutOfMemory
-    from devicekit.measuring import Measuring
+    from devicekit.runner.measuring import Measuring
 
     how = Measuring(hard_limits=hard_limits)
     limits = found.profile.limits

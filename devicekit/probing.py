@@ -15,8 +15,8 @@ from devicekit.profile.template import toml
 
 if TYPE_CHECKING:
     from devicekit.device.seam import Device, DeviceFacts
-    from devicekit.measuring import Measuring
     from devicekit.profile.schema import Profile
+    from devicekit.runner.measuring import Measuring
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -127,9 +127,9 @@ def probe(
     """
     from devicekit.device.connect import connect
     from devicekit.device.discover import choose
-    from devicekit.measuring import Measuring
     from devicekit.profile.authoring import extended, place_of, write
     from devicekit.profile.lookup import load_profile
+    from devicekit.runner.measuring import Measuring
 
     how = measuring or Measuring()
     place = None if output is None else place_of(Path(output).name.removesuffix(".toml"), output)

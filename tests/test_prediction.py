@@ -11,11 +11,11 @@ import devicekit
 from devicekit.device import cgroup
 from devicekit.errors import DevicekitError, UsageError
 from devicekit.graph.read import read_graph, read_graph_bytes
-from devicekit.measuring import Measuring
 from devicekit.predict.memory import MIB, plan_memory
-from devicekit.predict.pack import Candidate, build
+from devicekit.predict.pack import Network, build
 from devicekit.profile.lookup import load_profile
 from devicekit.report.text import render
+from devicekit.runner.measuring import Measuring
 
 DATA = Path(__file__).parent / "data" / "tflite"
 DEVICEKIT = str(Path(sys.executable).parent / "devicekit")
@@ -25,7 +25,7 @@ DEVICEKIT = str(Path(sys.executable).parent / "devicekit")
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float32 .tflite of some 13 MiB of must-have memory."""
     path = tmp_path_factory.mktemp("models") / "heavy.tflite"
-    path.write_bytes(build(Candidate("conv", 64, 256, 4)))
+    path.write_bytes(build(Network("conv", 64, 256, 4)))
     return path
 
 
@@ -218,7 +218,7 @@ def test_deploy_predicts_the_latency_of_what_it_chose(tmp_path: Path) -> None:
 
 
 def test_the_graph_of_a_pack_model_is_read_as_built() -> None:
-    graph = read_graph_bytes(build(Candidate("separable", 32, 16, 2)), Path("m.tflite"))
+    graph = read_graph_bytes(build(Network("separable", 32, 16, 2)), Path("m.tflite"))
     assert [op.name for op in graph.main.ops] == [
         *(
             "CONV_2D",

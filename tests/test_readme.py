@@ -8,8 +8,8 @@ from pathlib import Path
 from devicekit.cli import COMMANDS
 from devicekit.cli.options import INTERRUPTED
 from devicekit.convert.remedies import REMEDIES
+from devicekit.device.inventory import ADDRESSES
 from devicekit.errors import DevicekitError
-from devicekit.fleet.inventory import ADDRESSES
 from devicekit.fleet.where import FIELDS
 from devicekit.plugins import resolve
 from devicekit.profile.lookup import check_profile_file, load_profile, profile_names

@@ -93,7 +93,7 @@ def fleet(say: Say) -> None:
 
 def store(say: Say) -> None:
     from devicekit.fleet.history import history
-    from devicekit.fleet.report import run_report
+    from devicekit.fleet.outcome import run_report
     from devicekit.report import render_as
     from devicekit.store.open import open_store
     from devicekit.store.transfer import add_cells
@@ -314,7 +314,7 @@ def gate(say: Say) -> None:
 
 
 def report(say: Say) -> None:
-    from devicekit.fleet.report import run_report
+    from devicekit.fleet.outcome import run_report
     from devicekit.report import render_as
     from devicekit.store.open import open_store
     from devicekit.store.transfer import add_cells

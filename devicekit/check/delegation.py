@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
-from devicekit.predict.delegation import Links, Partition, partitioned, xnnpack_refuses
+from devicekit.predict.partitions import Links, Partition, partitioned, xnnpack_refuses
 from devicekit.profile.op_support import Support, support
 
 # Which input holds an operator's activations, where it is not the first; -1: its output tells.

@@ -13,7 +13,7 @@ from devicekit.cli.options import common, show_json, show_text, watched
 def devices(fleet: str | None, format_: str, quiet: bool, verbose: bool) -> None:
     """List attached devices and the boards of the fleet file: state, facts, and the profile that matches."""
     from devicekit.device.discover import Devices, found_devices
-    from devicekit.fleet.inventory import fleet_path, read_fleet
+    from devicekit.device.inventory import fleet_path, read_fleet
 
     with watched(quiet=quiet, verbose=verbose):
         found = Devices(tuple(found_devices(read_fleet(Path(fleet) if fleet else fleet_path()))))

@@ -110,7 +110,7 @@ def run(
             run_id = fleet_resume(resume, **places)
         else:
             run_id = fleet_run(models, **places, making=making, measuring=how, **keep_given(options))
-    from devicekit.fleet.report import run_report
+    from devicekit.fleet.outcome import run_report
 
     with open_store(places["store"]) as store:
         report = run_report(store, run_id)
@@ -134,7 +134,7 @@ def report(
     verbose: bool,
 ) -> None:
     """Report RUN (an id, a label, or last): model × device, failures, differences to the run before."""
-    from devicekit.fleet.report import run_report
+    from devicekit.fleet.outcome import run_report
     from devicekit.store.open import open_store
 
     with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:

@@ -135,7 +135,7 @@ def _device(default: str) -> Callable[[F], F]:
     )
 
 
-# Of these, and in the reverse order of --help. Each is a field of measuring.Measuring.
+# Of these, and in the reverse order of --help. Each is a field of runner.measuring.Measuring.
 _HOW: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--wait",
@@ -212,7 +212,7 @@ def measuring_of(options: dict[str, Any]) -> Any:
     from dataclasses import fields
     from pathlib import Path
 
-    from devicekit.measuring import Measuring
+    from devicekit.runner.measuring import Measuring
 
     given = {one.name: options.pop(one.name, None) for one in fields(Measuring)}
     for name in ("benchmark_model", "wheels"):

@@ -21,7 +21,7 @@ def results() -> None:
 @common
 def list_(limit: int, kind: str | None, store: str | None, format_: str, quiet: bool, verbose: bool) -> None:
     """List runs, the newest first."""
-    from devicekit.fleet.report import run_json
+    from devicekit.fleet.outcome import run_json
     from devicekit.store.open import open_store
     from devicekit.store.reading import last_runs, states_of
 
@@ -40,7 +40,7 @@ def list_(limit: int, kind: str | None, store: str | None, format_: str, quiet: 
 @common_with("md", "csv", "html", "junit")
 def show_(run: str, store: str | None, output: str | None, format_: str, quiet: bool, verbose: bool) -> None:
     """Show RUN (an id, a label, or last) of any kind."""
-    from devicekit.fleet.report import run_report
+    from devicekit.fleet.outcome import run_report
     from devicekit.store.open import open_store
 
     with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
@@ -57,7 +57,7 @@ def compare(
     first: str, other: str, store: str | None, output: str | None, format_: str, quiet: bool, verbose: bool
 ) -> None:
     """Compare run OTHER with run FIRST, cell by cell, with significance."""
-    from devicekit.fleet.report import run_report
+    from devicekit.fleet.outcome import run_report
     from devicekit.store.open import open_store
 
     with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:

@@ -12,8 +12,8 @@ from devicekit.compare.subject import Subject
 from devicekit.errors import UsageError
 from devicekit.graph.model import Tensor
 from devicekit.quantize.build import EVALUATION_S
-from devicekit.quantize.calibration import sample_shape
 from devicekit.quantize.fidelity import Fidelity
+from devicekit.quantize.sources import sample_shape
 
 
 @dataclass(frozen=True)

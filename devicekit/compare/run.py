@@ -12,7 +12,7 @@ from devicekit.compare.fidelity import likeness
 from devicekit.compare.subject import Subject, read_subject
 from devicekit.errors import UsageError
 from devicekit.measurement import Measurement, Plan, pooled
-from devicekit.rounds import Rounds, measure_in_rounds
+from devicekit.runner.rounds import Rounds, measure_in_rounds
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile

@@ -11,8 +11,8 @@ from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph
 from devicekit.quantize import fidelity
-from devicekit.quantize.calibration import load_data, rows
 from devicekit.quantize.predictor import Predictor
+from devicekit.quantize.samples import load_data, rows
 from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.words import worded

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.device.connect import TRANSPORTS, connect, kind_of, transport_of
+from devicekit.device.inventory import Entry, fleet_path, read_fleet
 from devicekit.device.lock import is_held
 from devicekit.device.matching import Ranking, is_match, ranked
 from devicekit.device.seam import Device, DeviceFacts
@@ -19,7 +20,6 @@ from devicekit.errors import (
     Unauthorized,
     UsageError,
 )
-from devicekit.fleet.inventory import Entry, fleet_path, read_fleet
 from devicekit.words import nearest
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from devicekit import fit, progress
 from devicekit.fleet.builds import Artifact, failure_of
 from devicekit.measurement import Measurement, pooled
-from devicekit.measuring import Measuring, suited_to
+from devicekit.runner.measuring import Measuring, suited_to
 from devicekit.store.filing import Outcome
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def _measured(
 ) -> "tuple[Measurement, DeviceFacts]":
     from devicekit.device.connect import connect
     from devicekit.device.matching import refuse_others
-    from devicekit.rounds import measure_in_rounds
     from devicekit.runner.limits import hard, plan_for
     from devicekit.runner.measure import RunnableModel
+    from devicekit.runner.rounds import measure_in_rounds
 
     candidate = artifact.candidate
     assert candidate.path and candidate.sha256

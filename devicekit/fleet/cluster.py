@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit import progress
+from devicekit.device.inventory import Entry
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import DevicekitError, Lost, NoDevice, UsageError
 from devicekit.fleet.builds import Artifact, failure_of, need_of, received, shipped
 from devicekit.fleet.cell import run_cell
-from devicekit.fleet.inventory import Entry
 from devicekit.fleet.plan import FleetPlan, Job
-from devicekit.measuring import Measuring
+from devicekit.runner.measuring import Measuring
 from devicekit.store.filing import Outcome
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from devicekit import words as fmt
 from devicekit.errors import GateFailed
 from devicekit.fleet.changes import Change, change_between
-from devicekit.fleet.report import run_json
+from devicekit.fleet.outcome import run_json
 from devicekit.store.open import Store
 from devicekit.store.reading import LAST, Cell, Run, baseline_runs, cells_of, find_run, findings_of
 

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from devicekit.device.inventory import Entry, fleet_path, read_fleet
 from devicekit.errors import LoadError, UsageError
-from devicekit.fleet.inventory import Entry, fleet_path, read_fleet
 from devicekit.fleet.where import devices_of
-from devicekit.measuring import Measuring
+from devicekit.runner.measuring import Measuring
 from devicekit.store.filing import ModelRef, PlannedCell
 
 if TYPE_CHECKING:

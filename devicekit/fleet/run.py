@@ -17,7 +17,7 @@ from devicekit.errors import Busy, DevicekitError, StoreError, UsageError
 from devicekit.fleet.builds import Artifact, build_artifact, failure_of, need_of
 from devicekit.fleet.cell import run_cell
 from devicekit.fleet.plan import AS_PROFILES_SAY, RETRY_S, FleetPlan, Job, Making, plan_fleet, read_plan
-from devicekit.measuring import NO_WISHES, Measuring
+from devicekit.runner.measuring import NO_WISHES, Measuring
 from devicekit.store.filing import Outcome, end_run, file_cell, new_run
 from devicekit.store.open import Store, open_store
 from devicekit.store.reading import cells_of, find_run

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.device.discover import Found, found_device, found_devices
+from devicekit.device.inventory import Entry
 from devicekit.errors import NoDevice, UsageError
-from devicekit.fleet.inventory import Entry
 from devicekit.fleet.plan import fleet_devices
 from devicekit.fleet.where import devices_of
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from devicekit.device.inventory import Entry
 from devicekit.errors import UsageError
-from devicekit.fleet.inventory import Entry
 from devicekit.words import nearest
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from devicekit.graph.buffers import is_hybrid
 from devicekit.graph.model import Graph, Op, Subgraph
 from devicekit.graph.proven import unplanned_reason
 from devicekit.predict import xnnpack
-from devicekit.predict.delegation import Delegated, Partition, delegated
+from devicekit.predict.partitions import Delegated, Partition, delegated
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile

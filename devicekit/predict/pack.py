@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Network:
     """A network of `blocks` blocks of one kind behind a 3×3 convolution with stride 2."""
 
     block: str
@@ -43,30 +43,30 @@ _BLOCKS: dict[str, tuple[tuple[int, bool], ...]] = {
     "depthwise": ((3, True),),
     "wide": ((5, True), (1, False)),
 }
-CANDIDATES = tuple(
-    Candidate(block, size, channels, blocks)
+NETWORKS = tuple(
+    Network(block, size, channels, blocks)
     for block in _BLOCKS
     for size, channels in ((32, 16), (32, 128), (64, 32), (64, 256), (128, 16), (128, 64), (224, 32))
     for blocks in (2, 8)
 )
 
 
-def chosen(count: int, prior: Coefficients) -> list[tuple[Candidate, bytes]]:
-    """Returns the `count` candidates that tell most about the coefficients, each with its .tflite."""
-    built = [(candidate, build(candidate)) for candidate in CANDIDATES]
+def chosen(count: int, prior: Coefficients) -> list[tuple[Network, bytes]]:
+    """Returns the `count` networks that tell most about the coefficients, each with its .tflite."""
+    built = [(network, build(network)) for network in NETWORKS]
     gradients = [log_gradient(_work(content), prior) for _, content in built]
     return [built[i] for i in most_telling(gradients, count)]
 
 
-def build(candidate: Candidate) -> bytes:
+def build(network: Network) -> bytes:
     """Returns a float32 .tflite: input [1, size, size, 3], output [1, 10]."""
-    writer = _Writer(seed=len(candidate.name))
-    x = writer.tensor("image", (1, candidate.size, candidate.size, 3))
+    writer = _Writer(seed=len(network.name))
+    x = writer.tensor("image", (1, network.size, network.size, 3))
     writer.inputs.append(x)
-    x = writer.conv(x, candidate.channels, kernel=3, stride=2, depthwise=False)
-    for _ in range(candidate.blocks):
-        for kernel, depthwise in _BLOCKS[candidate.block]:
-            x = writer.conv(x, candidate.channels, kernel=kernel, stride=1, depthwise=depthwise)
+    x = writer.conv(x, network.channels, kernel=3, stride=2, depthwise=False)
+    for _ in range(network.blocks):
+        for kernel, depthwise in _BLOCKS[network.block]:
+            x = writer.conv(x, network.channels, kernel=kernel, stride=1, depthwise=depthwise)
     writer.outputs.append(writer.classified(x, 10))
     return writer.content()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from devicekit.graph.buffers import is_hybrid, is_pointwise, shape_of
 from devicekit.graph.model import Op, Subgraph
 from devicekit.graph.placement import Life, extent, place
-from devicekit.predict.delegation import Partition
+from devicekit.predict.partitions import Partition
 
 _VALID = 1  # Padding.VALID in LiteRT's schema.fbs
 _EXTRA_BYTES = 16  # XNN_EXTRA_BYTES: kernels read that far behind a tensor

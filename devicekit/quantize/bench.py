@@ -14,9 +14,9 @@ from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph_bytes
 from devicekit.quantize import fidelity, proof, recipes
 from devicekit.quantize.build import ORIGINAL, Built
-from devicekit.quantize.calibration import Data, rows
 from devicekit.quantize.metric import Metric
 from devicekit.quantize.predictor import Predictor, stacked
+from devicekit.quantize.samples import Data, rows
 from devicekit.quantize.scores import Scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.words import worded
@@ -64,7 +64,7 @@ class Bench:
         return rows(self.data.calibration, self.graph)
 
     @cached_property
-    def calibration(self) -> recipes.Calibration:
+    def calibration(self) -> recipes.Ranges:
         return recipes.calibrate(
             self.model,
             self.calibration_rows,

@@ -47,7 +47,7 @@ IO = ("int8", "float")
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Ranges:
     """The lowest and highest value of every activation: tensor name -> {"min": array, "max": array}."""
 
     ranges: Mapping[str, Mapping[str, "NDArray[Any]"]]
@@ -114,12 +114,12 @@ def describe(name: str) -> str:
     return (inspect.getdoc(load_recipe(name)) or "").splitlines()[0]
 
 
-def float32(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
+def float32(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """The float model as it is."""
     return float_model
 
 
-def float16(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
+def float16(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """Weights in half precision, computed in float32: half the file."""
     from devicekit.quantize.holes import fill_holes
 
@@ -128,9 +128,7 @@ def float16(float_model: bytes, calibration: Calibration | None, *, variant: Var
     return fill_holes(_quantize(float_model, plan, None, variant), "float16")
 
 
-def dynamic_int8(
-    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
-) -> bytes:
+def dynamic_int8(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """8-bit weights; activations quantized while running: a quarter of the file, needs no data."""
     from devicekit.quantize.holes import fill_holes
 
@@ -141,9 +139,7 @@ def dynamic_int8(
     return fill_holes(_quantize(float_model, plan, None, variant), "dynamic_int8")
 
 
-def weight_int8(
-    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
-) -> bytes:
+def weight_int8(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """8-bit weights, computed in float32: a quarter of the file, closest to the float model."""
     from devicekit.quantize.holes import fill_holes
 
@@ -152,9 +148,7 @@ def weight_int8(
     return fill_holes(_quantize(float_model, plan, None, variant), "weight_int8")
 
 
-def weight_int4(
-    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
-) -> bytes:
+def weight_int4(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """4-bit weights, 8-bit where there is no 4-bit kernel, computed in float32: the smallest file."""
     from litert_quantizer.qtyping import TFLOperationName
 
@@ -167,25 +161,23 @@ def weight_int4(
     return fill_holes(_quantize(float_model, plan, None, variant), "weight_int8")
 
 
-def int8(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
+def int8(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """8-bit weights, activations, inputs and outputs: for integer hardware and microcontrollers."""
     return _quantize(float_model, _static_plan(8, float_model), calibration, variant)
 
 
-def int8_float_io(
-    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
-) -> bytes:
+def int8_float_io(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """As int8, with float32 inputs and outputs: drops in where the float model ran."""
     return _quantize(float_model, _with_float_borders(_static_plan(8, float_model)), calibration, variant)
 
 
-def int16x8(float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
+def int16x8(float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS) -> bytes:
     """8-bit weights, 16-bit activations: nearly float quality; slow without kernels made for it."""
     return _quantize(float_model, _static_plan(16, float_model), calibration, variant)
 
 
 def int16x8_float_io(
-    float_model: bytes, calibration: Calibration | None, *, variant: Variant = AS_IT_SAYS
+    float_model: bytes, calibration: Ranges | None, *, variant: Variant = AS_IT_SAYS
 ) -> bytes:
     """As int16x8, with float32 inputs and outputs: drops in where the float model ran."""
     return _quantize(float_model, _with_float_borders(_static_plan(16, float_model)), calibration, variant)
@@ -229,7 +221,7 @@ def _with_float_borders(plan: Any) -> Any:
 
 def calibrate(
     float_model: bytes, samples: Sequence[Mapping[str, "NDArray[Any]"]], *, signature: str, threads: int
-) -> Calibration:
+) -> Ranges:
     """Returns the ranges that activations take on `samples` (each one array per input, of its full shape).
 
     Minimum and maximum over all samples, not the quantizer's default, a moving average that forgets the early
@@ -249,10 +241,10 @@ def calibrate(
     )
     calibrator.calibrate({signature: list(samples)}, plan)
     graph = read_graph_bytes(float_model, Path("float.tflite"))
-    return Calibration(fitted(calibrator.get_model_qsvs(), graph))
+    return Ranges(fitted(calibrator.get_model_qsvs(), graph))
 
 
-def _quantize(float_model: bytes, plan: Any, calibration: Calibration | None, variant: Variant) -> bytes:
+def _quantize(float_model: bytes, plan: Any, calibration: Ranges | None, variant: Variant) -> bytes:
     from litert_quantizer.quantizer import Quantizer
 
     from devicekit.quantize.mends import mend

@@ -67,8 +67,6 @@ def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"],
     if step > 1:
         notes.append(f"{len(files)} of {len(found)} files of {path.name}")
     if kinds == {True}:
-        from devicekit.quantize.calibration import sample_shape
-
         depth = len(sample_shape(tensor))
         return {"x": _joined([_only_array(file) for file in files], depth, path.name)}, notes
     height, width, channels = _image_shape(tensor, path)
@@ -128,8 +126,6 @@ def call_user(name: str, call: Any) -> Any:
 
 def call_function(spec: str, graph: Graph) -> dict[str, "NDArray[Any]"]:
     """Returns the arrays that "file.py:function" gives: an array, a dict, or an iterator of either."""
-    from devicekit.quantize.calibration import sample_shape
-
     name = Path(spec).name
     result = call_user(name, load_function(spec))
     if isinstance(result, Mapping):
@@ -193,8 +189,6 @@ def _array(value: Any, name: str) -> "NDArray[Any]":
 
 
 def _image_shape(tensor: Tensor, path: Path) -> tuple[int, int, int]:
-    from devicekit.quantize.calibration import sample_shape
-
     shape = sample_shape(tensor)
     if (
         len(shape) != 3
@@ -230,3 +224,9 @@ def first_line(error: BaseException) -> str:
     """Returns what an error says, in one line of at most 150 characters; its class where it says nothing."""
     text = str((isinstance(error, OSError) and error.strerror) or error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:150]
+
+
+def sample_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Returns the shape of one sample of an input, without a batch axis of 1; -1 where it may vary."""
+    shape = tensor.shape_signature or tensor.shape
+    return shape[1:] if shape and shape[0] in (1, -1) else shape

@@ -15,9 +15,9 @@ from devicekit.plugins import resolve
 from devicekit.quantize import fidelity, mixed, proof, recipes, second_source
 from devicekit.quantize.bench import Bench, failed, judged, original, run
 from devicekit.quantize.build import ORIGINAL, Built
-from devicekit.quantize.calibration import Data, load_data, rows
 from devicekit.quantize.metric import Metric, load_metric
 from devicekit.quantize.predictor import Predictor
+from devicekit.quantize.samples import Data, load_data, rows
 from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.statistics import mismatches

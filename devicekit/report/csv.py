@@ -9,7 +9,7 @@ from devicekit.report.rows import COLUMNS, flat
 
 if TYPE_CHECKING:
     from devicekit.fleet.history import History
-    from devicekit.fleet.report import RunReport
+    from devicekit.fleet.outcome import RunReport
 
 # A spreadsheet takes a cell that begins so for a formula; names come from files and devices.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
     from devicekit.fleet.gate import GateResult
-    from devicekit.fleet.report import RunReport
+    from devicekit.fleet.outcome import RunReport
 
 # What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -8,7 +8,7 @@ from devicekit import words as fmt
 
 if TYPE_CHECKING:
     from devicekit.fleet.gate import Check, GateResult
-    from devicekit.fleet.report import Row, RunReport
+    from devicekit.fleet.outcome import Row, RunReport
 
 # GitHub refuses a comment of more than 65,536 characters.
 MAX_CHARACTERS = 60_000

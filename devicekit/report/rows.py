@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from devicekit.fleet.report import Row, RunReport
+    from devicekit.fleet.outcome import Row, RunReport
 
 COLUMNS = (
     *(

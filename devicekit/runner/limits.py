@@ -12,8 +12,8 @@ from devicekit.measurement import Plan
 
 if TYPE_CHECKING:
     from devicekit.device.seam import Device, DeviceFacts
-    from devicekit.measuring import Measuring
     from devicekit.profile.schema import Profile
+    from devicekit.runner.measuring import Measuring
 
 
 def plan_for(

@@ -15,7 +15,7 @@ from devicekit.measurement import Measurement, Plan, stability
 from devicekit.plugins import resolve
 
 if TYPE_CHECKING:
-    from devicekit.measuring import Measuring
+    from devicekit.runner.measuring import Measuring
 
 # What measures -> the class, made of a Measuring.
 RUNNERS = {
@@ -96,7 +96,7 @@ def measure_model(device: Device, model: RunnableModel, plan: Plan) -> Measureme
     Raises DeviceError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput, or MeasurementError where the
     runtime refuses the model.
     """
-    from devicekit.measuring import Measuring
+    from devicekit.runner.measuring import Measuring
 
     runner = runner_for(device.describe(), Measuring())
     return measure_prepared(device, runner, runner.prepare(device, model), plan)

@@ -22,9 +22,9 @@ from devicekit.measurement import (
     stability,
     summarize,
 )
-from devicekit.measuring import NO_WISHES, TRACE_POINTS, Measuring
 from devicekit.runner import killed, limits
 from devicekit.runner.measure import Prepared, RunnableModel, push_model
+from devicekit.runner.measuring import NO_WISHES, TRACE_POINTS, Measuring
 from devicekit.runner.tensors import compare, read_inputs
 from devicekit.runner.wheels import PACKAGE, runtime_for
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import DevicekitError, UsageError
 from devicekit.fleet.history import history
-from devicekit.fleet.report import run_report
+from devicekit.fleet.outcome import run_report
 from devicekit.report.html.pages import device_page, error_page, index_page, model_page, run_page
 from devicekit.report.html.table import Place
 from devicekit.report.html.vega import bundle

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devicekit.fleet.report import run_report
+from devicekit.fleet.outcome import run_report
 from devicekit.report import render_as
 from devicekit.store.open import Store
 from tests.browser.conftest import CONTRAST

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from devicekit.fleet.report import run_report
+from devicekit.fleet.outcome import run_report
 from devicekit.store.open import Store
 from tests.browser.conftest import CONTRAST, EVIL
 from tests.browser.test_report import column, drawn

@@ -10,7 +10,7 @@ import pytest
 from devicekit.cli.options import measuring_of
 from devicekit.errors import UsageError
 from devicekit.measurement import Plan
-from devicekit.measuring import Measuring, sustained
+from devicekit.runner.measuring import Measuring, sustained
 
 
 def devicekit(*argv: str) -> "subprocess.CompletedProcess[str]":

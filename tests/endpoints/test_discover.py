@@ -12,8 +12,8 @@ import pytest
 
 from devicekit.device.connect import connect, refuse_unreachable
 from devicekit.device.discover import choose, found_devices
+from devicekit.device.inventory import read_fleet
 from devicekit.errors import FleetError, NoDevice, NotUnique, Unauthorized, UsageError
-from devicekit.fleet.inventory import read_fleet
 from devicekit.profile.lookup import load_profile
 
 pytestmark = pytest.mark.endpoint

@@ -11,7 +11,7 @@ import pytest
 from devicekit.device.adb import server_of
 from devicekit.device.connect import connect
 from devicekit.errors import DeviceError, NoDevice, UsageError
-from devicekit.fleet.report import run_report
+from devicekit.fleet.outcome import run_report
 from devicekit.fleet.run import fleet_run
 from devicekit.fleet.state import fleet_state, write_fleet
 from devicekit.store.open import open_store

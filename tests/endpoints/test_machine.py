@@ -18,8 +18,8 @@ from devicekit.device import health
 from devicekit.device.connect import connect
 from devicekit.errors import DeviceOutOfMemory, NotReady, WrongOutput
 from devicekit.measurement import Gate, Plan
-from devicekit.measuring import Measuring
 from devicekit.runner.measure import RunnableModel, measure_model
+from devicekit.runner.measuring import Measuring
 from devicekit.runner.reference import reference
 from devicekit.testing import warmup_model, write_hungry_model
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from devicekit.device.inventory import read_fleet
 from devicekit.errors import NoDevice, UnknownProfile, UsageError
-from devicekit.fleet.inventory import read_fleet
 from devicekit.fleet.state import fleet_state, write_fleet
 from devicekit.report.text import render
 

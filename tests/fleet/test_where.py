@@ -1,7 +1,7 @@
 import pytest
 
+from devicekit.device.inventory import Entry
 from devicekit.errors import UsageError
-from devicekit.fleet.inventory import Entry
 from devicekit.fleet.where import devices_of
 from devicekit.profile.lookup import load_profile
 from devicekit.profile.schema import Device

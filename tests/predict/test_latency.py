@@ -9,7 +9,7 @@ from devicekit.calibration import accuracy
 from devicekit.graph.read import read_graph, read_graph_bytes
 from devicekit.predict.fit import PRIORS, MeasuredRow, cross_validate, fit, within
 from devicekit.predict.latency import LatencyPrediction, predict_latency
-from devicekit.predict.pack import CANDIDATES, build, chosen
+from devicekit.predict.pack import NETWORKS, build, chosen
 from devicekit.predict.roofline import Coefficients, latency_us, precision_of, shares
 from devicekit.predict.work import Work, gathered, unpredictable, work_of
 from devicekit.profile.lookup import load_profile
@@ -21,7 +21,7 @@ TRUTH = Coefficients(20.0, 30.0, 80.0, 60.0, 5.0)
 
 def rows(count: int, *, truth: Coefficients = TRUTH, noise: float = 0.0) -> list[MeasuredRow]:
     found = []
-    for number, candidate in enumerate(CANDIDATES[::3][:count]):
+    for number, candidate in enumerate(NETWORKS[::3][:count]):
         graph = read_graph_bytes(build(candidate), Path("m.tflite"))
         factor = math.exp(noise * (-1) ** number)
         latency_ms = latency_us(work_of(graph), truth) / 1000 * factor

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from devicekit.graph.read import read_graph
-from devicekit.predict.delegation import Partition, delegated
 from devicekit.predict.memory import MIB, MemoryPrediction, plan_memory
+from devicekit.predict.partitions import Partition, delegated
 from tests.predict.graphs import graph_of
 
 TESTS = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.quantize.bench import Bench
-from devicekit.quantize.calibration import load_data
+from devicekit.quantize.samples import load_data
 from devicekit.quantize.worker import prepare
 
 DATA = Path(__file__).parent.parent / "data"

@@ -12,7 +12,7 @@ from devicekit.graph.read import read_graph, read_graph_bytes
 from devicekit.quantize import proof, second_source
 from devicekit.quantize.bench import Bench, failed, judged
 from devicekit.quantize.build import build
-from devicekit.quantize.recipes import Calibration, int8
+from devicekit.quantize.recipes import Ranges, int8
 from devicekit.quantize.spans import MIN_SPAN, widened
 
 # litert-quantizer asks the runtime to keep all tensors, which the runtime warns of.
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_
 STATIC = ["int8", "int8_float_io", "int16x8", "int16x8_float_io"]
 
 
-def as_measured(bench: Bench, low: float, high: float) -> Calibration:
+def as_measured(bench: Bench, low: float, high: float) -> Ranges:
     """Returns the calibration with the range of the tensor "dead" as a quantizer would have measured it."""
     limits = {"min": np.full((1, 1, 1, 1), float(low)), "max": np.full((1, 1, 1, 1), float(high))}
     return replace(bench.calibration, ranges={**bench.calibration.ranges, "dead": limits})

@@ -15,7 +15,7 @@ from devicekit.cli import results as results_commands
 from devicekit.errors import Lost
 from devicekit.finding import Finding
 from devicekit.fleet.history import history
-from devicekit.fleet.report import RunReport, run_report
+from devicekit.fleet.outcome import RunReport, run_report
 from devicekit.report import FORMATS, markdown, render_as
 from devicekit.store.open import Store, open_store
 from tests.store.samples import file_run, measured, outcome, planned

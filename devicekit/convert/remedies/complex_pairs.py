@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter, as_tensor, constant_value, copied
+from devicekit.convert.remedies.emit import Emitter, Rule, as_tensor, constant_value, copied
 from devicekit.convert.remedies.pairs import Pair, fourier, has_transform, product, quotient, real_inverse
-from devicekit.convert.remedies.remedy import Remedy, Rule
+from devicekit.convert.remedies.remedy import Remedy
 
 # What LiteRT computes on complex tensors (each tried alone with TensorFlow 2.21, November 2026).
 _NATIVE = frozenset(

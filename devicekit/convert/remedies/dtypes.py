@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter, all_ops, as_tensor, copied, function_graphs
-from devicekit.convert.remedies.remedy import HALF_STEPS, Remedy, Rule
+from devicekit.convert.remedies.emit import Emitter, Rule, all_ops, as_tensor, copied, function_graphs
+from devicekit.convert.remedies.remedy import HALF_STEPS, Remedy
 
 
 def _in_float32(narrow: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from devicekit.convert.remedies.remedy import Rule
-
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 # What a constant cannot come from, and how many ops it may take: sizes and scales take few.
 _FREE = frozenset({"Placeholder", "ReadVariableOp", "VarHandleOp", "While", "StatelessWhile", *_CALLS})
@@ -34,6 +32,11 @@ _FOLDED = frozenset(
 _MOST_ELEMENTS = 64
 _PASSING = frozenset({"Identity", "StopGradient"})
 _FUNCTION_ATTRS = ("f", "cond", "body", "then_branch", "else_branch")
+
+
+# Takes an op of the traced graph, its inputs (tensors, or what another rule of the remedy gave for them) and
+# the emitter; returns the values in place of its outputs, None where it is not concerned.
+Rule = Callable[[Any, Sequence[Any], "Emitter"], Sequence[Any] | None]
 
 
 class Emitter:

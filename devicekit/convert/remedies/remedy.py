@@ -6,10 +6,9 @@ on its borders (`split`). Whatever it does, the rewritten model must compute the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from devicekit.convert.remedies.emit import Emitter
+from devicekit.convert.remedies.emit import Rule
 
 # Rewritten and given model agree within this share of the largest output, on random and edge inputs.
 MAX_DIFFERENCE = 1e-4
@@ -17,10 +16,6 @@ MAX_DIFFERENCE = 1e-4
 # models: 1 to 8 steps of the half type, 18 for an LSTM of 40 steps that is fed plain pixels (November 2026).
 ROUNDING_STEPS = 16
 HALF_STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # so many bits behind the point
-
-# Takes an op of the traced graph, its inputs (tensors, or what another rule of the remedy gave for them) and
-# the emitter; returns the values in place of its outputs, None where it is not concerned.
-Rule = Callable[[Any, Sequence[Any], "Emitter"], Sequence[Any] | None]
 
 
 class OwnCall:

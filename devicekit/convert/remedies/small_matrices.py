@@ -6,8 +6,8 @@ Each column costs about a dozen ops, so that larger matrices are left alone.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter
-from devicekit.convert.remedies.remedy import Remedy, Rule
+from devicekit.convert.remedies.emit import Emitter, Rule
+from devicekit.convert.remedies.remedy import Remedy
 
 MAX_SIZE = 8
 

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter
+from devicekit.convert.remedies.emit import Emitter, Rule
 from devicekit.convert.remedies.gelu import scalar
-from devicekit.convert.remedies.remedy import Remedy, Rule
+from devicekit.convert.remedies.remedy import Remedy
 
 # erf(x) = x·P(x²)/Q(x²) for |x| <= 3.95, beyond it ±1: within 4e-7 of erf(x).
 _ERF_LIMIT = 3.95

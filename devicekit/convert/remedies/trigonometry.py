@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from devicekit.convert.remedies.emit import Emitter
-from devicekit.convert.remedies.remedy import Remedy, Rule
+from devicekit.convert.remedies.emit import Emitter, Rule
+from devicekit.convert.remedies.remedy import Remedy
 
 
 def _tan(x: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from devicekit.fleet.history import History
-    from devicekit.fleet.report import RunReport
+    from devicekit.fleet.outcome import RunReport
 
 
 def render(report: "RunReport") -> str:

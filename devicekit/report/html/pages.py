@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from devicekit.fleet.history import History
-    from devicekit.fleet.report import RunReport
+    from devicekit.fleet.outcome import RunReport
     from devicekit.store.reading import Cell, Run
 
 _HERE = Path(__file__).parent

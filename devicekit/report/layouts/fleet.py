@@ -9,7 +9,7 @@ from devicekit.report.text import columns, escape, labelled
 if TYPE_CHECKING:
     from devicekit.fleet.gate import Check, GateResult
     from devicekit.fleet.history import History, Point
-    from devicekit.fleet.report import Row, RunReport
+    from devicekit.fleet.outcome import Row, RunReport
     from devicekit.fleet.state import FleetRow, FleetState
     from devicekit.store.reading import Run
 

@@ -12,11 +12,11 @@ from devicekit.device.temporary import folder_prefix
 from devicekit.errors import MeasurementError, TimedOut, UnreadableOutput
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Latency, Measurement, Memory, Plan, stability_of
-from devicekit.measuring import NO_WISHES, Measuring
 from devicekit.runner.benchmark_model import classic, litert
 from devicekit.runner.benchmark_model.printed import Printed, messages
 from devicekit.runner.benchmark_model.tool import Tool, tool_for
 from devicekit.runner.measure import Prepared, RunnableModel, push_model
+from devicekit.runner.measuring import NO_WISHES, Measuring
 from devicekit.runner.tensors import compare, read_inputs
 
 NAME = "benchmark_model"

@@ -28,10 +28,10 @@ from devicekit.errors import (
     WrongOutput,
 )
 from devicekit.measurement import Plan, from_json
-from devicekit.measuring import Measuring
 from devicekit.runner.benchmark_model.runner import NO_OUTPUTS, BenchmarkModelRunner
 from devicekit.runner.benchmark_model.tool import MIRROR, VERSION, kind_of, tool_for
 from devicekit.runner.measure import RunnableModel, measure_prepared, runner_for
+from devicekit.runner.measuring import Measuring
 from devicekit.testing import FAKE_FACTS, FakeDevice, warmup_model
 
 PRINTED = Path(__file__).parent.parent.parent / "data" / "benchmark_model"

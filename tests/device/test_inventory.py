@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from devicekit.device.inventory import Entry, fleet_path, read_fleet
 from devicekit.errors import FleetError
-from devicekit.fleet.inventory import Entry, fleet_path, read_fleet
 
 GOOD = """schema = 1
 [[device]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph, Tensor
-from devicekit.quantize.sources import first_line
+from devicekit.quantize.sources import first_line, sample_shape
 from devicekit.words import nearest
 
 if TYPE_CHECKING:
@@ -68,12 +68,6 @@ def load_data(spec: str | None, graph: Graph, *, random_count: int = 8) -> Data:
         calibration = {name: _spread(values, MAX_CALIBRATION) for name, values in calibration.items()}
         notes.append(f"calibrated on {MAX_CALIBRATION} of {count} samples")
     return Data(calibration, evaluation, labels, source, False, (*notes, *checked.notes))
-
-
-def sample_shape(tensor: Tensor) -> tuple[int, ...]:
-    """Returns the shape of one sample of an input, without a batch axis of 1; -1 where it may vary."""
-    shape = tensor.shape_signature or tensor.shape
-    return shape[1:] if shape and shape[0] in (1, -1) else shape
 
 
 def rows(arrays: Mapping[str, "NDArray[Any]"], graph: Graph) -> list[dict[str, "NDArray[Any]"]]:

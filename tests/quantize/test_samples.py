@@ -10,7 +10,7 @@ from PIL import Image
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
-from devicekit.quantize.calibration import MAX_CALIBRATION, load_data, rows
+from devicekit.quantize.samples import MAX_CALIBRATION, load_data, rows
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((6, 8, 8, 1)).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from devicekit import progress
 from devicekit.errors import DeviceError, MeasurementError
 from devicekit.measurement import Measurement, Plan
-from devicekit.measuring import NO_WISHES, Measuring
+from devicekit.runner.measuring import NO_WISHES, Measuring
 
 if TYPE_CHECKING:
     from devicekit.device.seam import Device

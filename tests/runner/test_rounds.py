@@ -10,8 +10,8 @@ from devicekit.cache import sha256_file
 from devicekit.device.seam import Completed
 from devicekit.errors import Lost, MeasurementError
 from devicekit.measurement import Plan
-from devicekit.rounds import measure_in_rounds, only
 from devicekit.runner.measure import RunnableModel
+from devicekit.runner.rounds import measure_in_rounds, only
 from devicekit.testing import FAKE_FACTS, FakeDevice, write_dense_model
 
 PLAN = Plan(min_runs=10, min_s=0.0, timeout_s=30)
