@@ -9,7 +9,7 @@ from devicekit.calibration import accuracy, calibrate, family_of, read_rows
 from devicekit.errors import MeasurementError, UsageError
 from devicekit.graph.read import read_graph_bytes
 from devicekit.predict.latency import LatencyPrediction, predict_latency
-from devicekit.predict.pack import CANDIDATES, build
+from devicekit.predict.pack import NETWORKS, build
 from devicekit.predict.roofline import Coefficients, latency_us
 from devicekit.predict.work import work_of
 from devicekit.profile.lookup import load_profile
@@ -30,7 +30,7 @@ cores = 4
 def rows(tmp_path: Path) -> Path:
     """A CSV of eight models and the latencies that a device with the coefficients TRUTH has."""
     lines = ["model,latency_ms,source"]
-    for candidate in CANDIDATES[::8][:8]:
+    for candidate in NETWORKS[::8][:8]:
         content = build(candidate)
         (tmp_path / f"{candidate.name}.tflite").write_bytes(content)
         latency_ms = latency_us(work_of(read_graph_bytes(content, Path("m"))), TRUTH) / 1000
@@ -50,7 +50,7 @@ def test_a_profile_of_ones_own_is_calibrated_in_place_and_keeps_its_comments(
     text = own.read_text()
     assert text.startswith("# my board\n") and "# on the desk" in text
     assert found.coefficients.conv_us_per_mmac == pytest.approx(30, rel=0.2)
-    graph = read_graph_bytes(build(CANDIDATES[4]), Path("m.tflite"))
+    graph = read_graph_bytes(build(NETWORKS[4]), Path("m.tflite"))
     predicted = predict_latency(graph, load_profile(own))
     assert isinstance(predicted, LatencyPrediction)
     assert predicted.median_ms == pytest.approx(latency_us(work_of(graph), TRUTH) / 1000, rel=0.1)
