@@ -4,7 +4,21 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from devicekit.plugins import resolve
+from devicekit.words import VERSION as __version__
+
+if TYPE_CHECKING:
+    from devicekit.api import deploy
+    from devicekit.compare.run import compare
+    from devicekit.fleet.run import fleet_run
+    from devicekit.pipeline.calibrate import calibrate
+    from devicekit.pipeline.check import check_model
+    from devicekit.pipeline.convert import convert
+    from devicekit.pipeline.inspect import inspect_model
+    from devicekit.pipeline.measure import measure
+    from devicekit.pipeline.predict import predict
+    from devicekit.pipeline.probe import probe
+    from devicekit.profile.lookup import load_profile
 
 __all__ = [
     "__version__",
@@ -21,22 +35,11 @@ __all__ = [
     "probe",
 ]
 
-if TYPE_CHECKING:
-    from devicekit.calibration import calibrate
-    from devicekit.check.model import check_model
-    from devicekit.compare.run import compare
-    from devicekit.deploy import convert, deploy, measure
-    from devicekit.fleet.run import fleet_run
-    from devicekit.inspect import inspect_model
-    from devicekit.prediction import predict
-    from devicekit.probing import probe
-    from devicekit.profile.lookup import load_profile
-
 
 class _Lazy:
     """A public name that is imported when it is used.
 
-    It is a data descriptor, so it wins over a submodule of the same name (`deploy`, `convert`), which
+    It is a data descriptor, so it wins over a submodule of the same name (`compare`, `convert`), which
     importing would otherwise put in its place.
     """
 
@@ -44,8 +47,6 @@ class _Lazy:
         self._target = target
 
     def __get__(self, package: object, owner: type | None = None) -> Any:
-        from devicekit.plugins import resolve
-
         return resolve(self._target)
 
     def __set__(self, package: object, submodule: object) -> None:
@@ -53,17 +54,17 @@ class _Lazy:
 
 
 class _Package(ModuleType):
-    deploy = _Lazy("devicekit.deploy:deploy")
-    convert = _Lazy("devicekit.deploy:convert")
-    measure = _Lazy("devicekit.deploy:measure")
-    predict = _Lazy("devicekit.prediction:predict")
-    probe = _Lazy("devicekit.probing:probe")
-    calibrate = _Lazy("devicekit.calibration:calibrate")
+    calibrate = _Lazy("devicekit.pipeline.calibrate:calibrate")
+    check_model = _Lazy("devicekit.pipeline.check:check_model")
     compare = _Lazy("devicekit.compare.run:compare")
-    check_model = _Lazy("devicekit.check.model:check_model")
+    convert = _Lazy("devicekit.pipeline.convert:convert")
+    deploy = _Lazy("devicekit.api:deploy")
     fleet_run = _Lazy("devicekit.fleet.run:fleet_run")
-    inspect_model = _Lazy("devicekit.inspect:inspect_model")
+    inspect_model = _Lazy("devicekit.pipeline.inspect:inspect_model")
     load_profile = _Lazy("devicekit.profile.lookup:load_profile")
+    measure = _Lazy("devicekit.pipeline.measure:measure")
+    predict = _Lazy("devicekit.pipeline.predict:predict")
+    probe = _Lazy("devicekit.pipeline.probe:probe")
 
 
 sys.modules[__name__].__class__ = _Package

@@ -9,6 +9,7 @@ from typing import Any
 
 from devicekit.errors import UsageError
 
+VERSION = "0.1.0"
 UNKNOWN = "\N{EN DASH}"
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.calibration import accuracy, calibrate, family_of, read_rows
 from devicekit.errors import MeasurementError, UsageError
 from devicekit.graph.read import read_graph_bytes
+from devicekit.pipeline.calibrate import accuracy, calibrate, family_of, read_rows
 from devicekit.predict.latency import LatencyPrediction, predict_latency
 from devicekit.predict.pack import NETWORKS, build
 from devicekit.predict.roofline import Coefficients, latency_us

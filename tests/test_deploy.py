@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import pytest
 
 import devicekit
-from devicekit.deployment import model_name
 from devicekit.device.seam import Completed
 from devicekit.errors import ConvertError, Lost, RecipeError, UsageError
+from devicekit.pipeline.deployment import model_name
 from devicekit.testing import FakeDevice
 from devicekit.words import dumps
 

@@ -8,7 +8,7 @@ import pytest
 
 from devicekit import fit
 from devicekit.finding import Finding
-from devicekit.fit import Candidate
+from devicekit.fit.candidate import Candidate
 from devicekit.measurement import Measurement, Memory, summarize
 from devicekit.quantize.fidelity import Fidelity
 

@@ -75,13 +75,11 @@ def test_the_command_line_imports_nothing_heavy(statement: str) -> None:
 
 
 def test_the_converting_parent_never_loads_tensorflow() -> None:
-    modules = modules_after("import devicekit.convert.source, devicekit.quantize.build, devicekit.deploy")
+    modules = modules_after("import devicekit.convert.source, devicekit.quantize.build, devicekit.api")
     assert not modules & (TENSORFLOW | {"ai_edge_litert", "litert_quantizer"})
 
 
-@pytest.mark.parametrize(
-    "before", ["", "import devicekit.deploy, devicekit.convert.source, devicekit.inspect"]
-)
+@pytest.mark.parametrize("before", ["", "import devicekit.api, devicekit.convert.source, devicekit.compare"])
 def test_the_public_names_are_functions_whatever_was_imported_before(before: str) -> None:
     names = "[type(getattr(devicekit, n)).__name__ for n in devicekit.__all__[1:]]"
     code = f"{before}\nimport devicekit; print({names})"

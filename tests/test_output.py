@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from devicekit import output
 from devicekit.errors import UsageError
+from devicekit.pipeline import output
 
 
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from devicekit import fit
 from devicekit.finding import Finding
-from devicekit.fit import Candidate
+from devicekit.fit.candidate import Candidate
+from devicekit.fit.pareto import SAME_COSINE, SAME_LATENCY, SAME_MEMORY_BYTES, mark_dominated
 from devicekit.measurement import Measurement, Memory, summarize
-from devicekit.pareto import SAME_COSINE, SAME_LATENCY, SAME_MEMORY_BYTES, mark_dominated
 from devicekit.quantize.fidelity import Fidelity
 
 

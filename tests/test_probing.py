@@ -9,7 +9,7 @@ import pytest
 from devicekit.device.facts import read_facts
 from devicekit.device.seam import Completed, DeviceFacts
 from devicekit.errors import UnknownProfile, UsageError
-from devicekit.probing import Probed, probe
+from devicekit.pipeline.probe import Probed, probe
 from devicekit.profile.lookup import load_profile, origins
 from devicekit.report.text import render
 from devicekit.testing import FAKE_FACTS, FakeDevice

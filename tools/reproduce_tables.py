@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from devicekit.calibration import measured_row
-from devicekit.calibration_file import calibration_table, write_calibration
 from devicekit.graph.read import read_graph
+from devicekit.pipeline.calibrate import measured_row
+from devicekit.pipeline.calibration_file import calibration_table, write_calibration
 from devicekit.predict.fit import PRIORS, MeasuredRow, cross_validate, fit, log_gradient, most_telling
 from devicekit.predict.roofline import latency_us
 from devicekit.profile.lookup import load_profile

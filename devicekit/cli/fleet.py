@@ -241,7 +241,7 @@ def _making_of(options: dict[str, Any]) -> Any:
     """Takes the options of `building` and `loading` out of `options`, as a Making."""
     from dataclasses import fields
 
-    from devicekit.fleet.plan import Making
+    from devicekit.pipeline.making import Making
 
     given = {one.name: options.pop(one.name, None) for one in fields(Making)}
     return Making(**keep_given(given))

@@ -145,7 +145,7 @@ def new(name: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> 
 def probe(device: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:
     """Write a profile of the device on your desk: read its properties, cores, clocks, RAM, system and libc,
     and run a tiny model on it."""
-    from devicekit.probing import probe as probed
+    from devicekit.pipeline.probe import probe as probed
 
     measuring = measuring_of(options)
     with watched(quiet=quiet, verbose=verbose):
@@ -219,7 +219,7 @@ def calibrate(
 @common
 def accuracy(name: str, format_: str, quiet: bool, verbose: bool) -> None:
     """Show how far off the latency model of profile NAME is: each row predicted by a fit on the others."""
-    from devicekit.calibration import accuracy as validated
+    from devicekit.pipeline.calibrate import accuracy as validated
 
     found = validated(name)
     if format_ == "json":

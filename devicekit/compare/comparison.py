@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from devicekit.compare.fidelity import Likeness
 from devicekit.compare.significance import Ratio
 from devicekit.compare.subject import Subject
-from devicekit.inspect import tensors_json
+from devicekit.fit.pareto import SAME_COSINE, SAME_MEMORY_BYTES
+from devicekit.graph.model import tensors_json
 from devicekit.measurement import Measurement
-from devicekit.pareto import SAME_COSINE, SAME_MEMORY_BYTES
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile

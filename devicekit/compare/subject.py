@@ -14,7 +14,7 @@ from devicekit.graph.macs import macs, parameters
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement
-from devicekit.output import MANIFEST, REPORT
+from devicekit.pipeline.output import MANIFEST, REPORT
 
 _DEPLOY_AGAIN = "deploy it again, or name the .tflite itself"
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,9 +15,7 @@ from typing import Any, TypedDict
 from devicekit import progress
 from devicekit.cache import cached, key_of, sha256_file, sha256_tree
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
-from devicekit.convert.child import FLOAT_NAME, REFERENCE_NAME
 from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of, readable
-from devicekit.convert.remedies.remedy import Rewrite
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 from devicekit.graph.layers import NO_LAYERS, Layers
 
@@ -26,6 +24,26 @@ CONVERT_VERSION = 8
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
+# What the child writes.
+FLOAT_NAME = "float.tflite"
+REFERENCE_NAME = "reference.npz"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One remedy as it was applied. `layers` are the Keras layers concerned, "" where none is known.
+
+    `difference` is max|rewritten - given| / max|given| over the outputs, on random and edge inputs; None
+    where the remedy is meant to change them: the given model is random, or keeps a state.
+    """
+
+    remedy: str
+    does: str
+    layers: tuple[str, ...]
+    difference: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -209,7 +227,7 @@ def _run(
     phase = "reading"
     result: dict[str, Any] = {}
     events = run_child(
-        "devicekit.convert.child",
+        "devicekit.convert.inside.child",
         request,
         timeout_s=timeout_s,
         memory_bytes=memory_bytes or default_memory_bytes(),

@@ -14,7 +14,7 @@ TRANSPORTS = {
     "adb": "devicekit.device.adb:adb_device",
     "adb+tcp": "devicekit.device.adb:remote_adb_device",
     "ssh": "devicekit.device.ssh:ssh_device",
-    "fake": "devicekit.testing:fake_device",
+    "fake": "devicekit.device.fake:fake_device",
 }
 LOCK_WAIT_S = 600.0
 

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devicekit import __version__, fit
 from devicekit.cache import cached, key_of, sha256_tree
+from devicekit.convert.source import convert_source
 from devicekit.device.temporary import folder_prefix
-from devicekit.errors import ConvertError, DevicekitError, DoesNotFit
-from devicekit.fit import Candidate
-from devicekit.fleet.plan import Job, Making
+from devicekit.errors import DevicekitError, DoesNotFit
+from devicekit.fit.candidate import Candidate
+from devicekit.fit.choose import choose, nearest_miss
+from devicekit.fleet.plan import Job
+from devicekit.pipeline.making import Making
+from devicekit.pipeline.screening import quantized, screen
+from devicekit.words import VERSION
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
@@ -74,7 +78,7 @@ def _key(job: Job, making: Making) -> str | None:
             "need": need_of(job),
             "making": json.dumps(asdict(making), sort_keys=True),
             "data": sha256_tree(data) if data and data.exists() else None,
-            "kit": __version__,
+            "kit": VERSION,
             "versions": json.dumps(_versions()),
         }
     )
@@ -82,30 +86,12 @@ def _key(job: Job, making: Making) -> str | None:
 
 def _build(job: Job, profile: "Profile", making: Making, folder: Path) -> None:
     """Fills `folder` with the artifact and what is known of it."""
-    from devicekit.convert.source import convert_source
-    from devicekit.deploy import build_candidates
-    from devicekit.quantize.build import ORIGINAL
-
     source = convert_source(job.model, flex=profile.ops.flex, **making.loading())
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as scratch:
-        built = build_candidates(
-            source,
-            profile.recipes.try_,
-            data=making.data,
-            eval_function=making.eval_function,
-            out_dir=Path(scratch),
-            **fit.demands(profile),
-            **({} if making.timeout_s is None else {"timeout_s": making.timeout_s}),
-        )
-        if making.recipes and [one.recipe for one in built.candidates] == [ORIGINAL]:
-            raise ConvertError(
-                str(job.model),
-                found=f"it is quantized already, {' and '.join(making.recipes)} needs the float model",
-                remedy="give the model that it was quantized from",
-            )
-        candidates = fit.choose(fit.screen(profile, built.candidates, source.layers), profile.recipes.prefer)
+        built = quantized(source, profile.recipes.try_, making, profile=profile, out_dir=Path(scratch))
+        candidates = choose(screen(profile, built.candidates, source.layers), profile.recipes.prefer)
         chosen = next((one for one in candidates if one.status == "chosen"), None)
-        miss, remedy = ("", "") if chosen else fit.nearest_miss(candidates)
+        miss, remedy = ("", "") if chosen else nearest_miss(candidates)
         best = chosen or candidates[0]
         if chosen and chosen.path:
             shutil.copyfile(chosen.path, folder / f"{job.cell.model.name}.tflite")

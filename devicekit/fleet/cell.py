@@ -4,9 +4,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from devicekit import fit, progress
+from devicekit import progress
 from devicekit.fleet.builds import Artifact, failure_of
 from devicekit.measurement import Measurement, pooled
+from devicekit.pipeline.screening import measured_findings
 from devicekit.runner.measuring import Measuring, suited_to
 from devicekit.store.filing import Outcome
 
@@ -41,7 +42,7 @@ def run_cell(
             time.sleep(retry_s)
             attempt += 1
             continue
-        findings = tuple(fit.measured_findings(profile, measurement))
+        findings = tuple(measured_findings(profile, measurement))
         candidate = replace(artifact.candidate, measurement=measurement, findings=findings)
         return Outcome(None, (candidate,), facts=facts, attempts=attempt, versions=artifact.versions)
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from devicekit.device.inventory import Entry, fleet_path, read_fleet
 from devicekit.errors import LoadError, UsageError
 from devicekit.fleet.where import devices_of
+from devicekit.pipeline.making import Making
 from devicekit.runner.measuring import Measuring
 from devicekit.store.filing import ModelRef, PlannedCell
 
@@ -19,48 +20,6 @@ if TYPE_CHECKING:
 VERSION = 1
 # A phone that reboots needs longer, one whose cable was touched is back at once.
 RETRY_S = 5.0
-
-
-@dataclass(frozen=True)
-class Making:
-    """How artifacts are made, as `deploy` takes it; what is None or empty comes from the profile."""
-
-    recipes: tuple[str, ...] = ()
-    data: str | None = None
-    eval_function: str | None = None
-    prefer: str | None = None
-    min_cosine: float | None = None
-    min_top1_agreement: float | None = None
-    io: str | None = None
-    trust: bool = False
-    custom_objects: str | None = None
-    shapes: Mapping[str, Sequence[int]] | None = None
-    rewrite: bool = True
-    custom_ops: tuple[str, ...] = ()
-    timeout_s: float | None = None
-
-    def applied_to(self, profile: "Profile") -> "Profile":
-        """Returns the profile with what is set here. Raises RecipeError, UsageError, as `deploy` does."""
-        from devicekit.check.model import refuse_unlisted
-        from devicekit.deploy import customized
-
-        refuse_unlisted(self.custom_ops, profile)
-        return customized(
-            profile,
-            self.recipes,
-            prefer=cast("Any", self.prefer),
-            min_cosine=self.min_cosine,
-            min_top1=self.min_top1_agreement,
-            io=cast("Any", self.io),
-        )
-
-    def loading(self) -> dict[str, Any]:
-        """Returns the options of convert_source."""
-        names = ("trust", "custom_objects", "shapes", "rewrite", "custom_ops", "timeout_s")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-
-AS_PROFILES_SAY = Making()
 
 
 @dataclass(frozen=True)
@@ -211,10 +170,10 @@ def read_plan(document: Mapping[str, Any], run_id: str) -> FleetPlan:
 def _absolute(making: Making) -> Making:
     """Returns the same with paths that hold in every folder; "FILE.py:FUNCTION" keeps its function."""
 
-    def whole(text: str | None) -> str | None:
+    def whole(text: str | Path | None) -> str | None:
         if text is None:
             return None
-        path, colon, function = text.partition(".py:")
+        path, colon, function = str(text).partition(".py:")
         return f"{Path(path + '.py').resolve()}:{function}" if colon else str(Path(text).resolve())
 
     return replace(
@@ -236,7 +195,7 @@ def _named(profile: "Profile") -> str:
 
 def _ref(model: Path) -> ModelRef:
     from devicekit.cache import sha256_tree
-    from devicekit.deployment import model_name
+    from devicekit.pipeline.deployment import model_name
 
     try:
         if not model.exists():

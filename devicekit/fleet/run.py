@@ -16,7 +16,8 @@ from devicekit.device.temporary import folder_prefix
 from devicekit.errors import Busy, DevicekitError, StoreError, UsageError
 from devicekit.fleet.builds import Artifact, build_artifact, failure_of, need_of
 from devicekit.fleet.cell import run_cell
-from devicekit.fleet.plan import AS_PROFILES_SAY, RETRY_S, FleetPlan, Job, Making, plan_fleet, read_plan
+from devicekit.fleet.plan import RETRY_S, FleetPlan, Job, plan_fleet, read_plan
+from devicekit.pipeline.making import AS_PROFILES_SAY, Making
 from devicekit.runner.measuring import NO_WISHES, Measuring
 from devicekit.store.filing import Outcome, end_run, file_cell, new_run
 from devicekit.store.open import Store, open_store

@@ -166,3 +166,18 @@ class Graph:
                 break
         tensors = [(i, self.main.tensors[i]) for i in dict.fromkeys(getattr(self.main, side))]
         return {name: tensor for i, tensor in tensors for name in names.get(i, [tensor.name])}
+
+
+def tensors_json(tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Returns tensors as scripts read them; scale and zero_point are None where one is not quantized."""
+    return [
+        {
+            "name": name,
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "shape_signature": list(tensor.shape_signature),
+            "scale": tensor.scale[0] if tensor.scale else None,
+            "zero_point": tensor.zero_point[0] if tensor.zero_point else None,
+        }
+        for name, tensor in tensors.items()
+    ]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devicekit import __version__
 from devicekit.errors import Problem, ProfileError, UnknownProfile
-from devicekit.words import nearest
+from devicekit.words import VERSION, nearest
 
 SCHEMA = 1  # the version of the keys that this kit reads; its history is in schema.py
 MAX_BYTES = 2**20
@@ -50,7 +49,7 @@ class ProfileFile:
     def is_newer(self) -> bool:
         """Returns whether it is written for a later kit: by its schema, or by what it says that it needs."""
         schema = self.data.get("schema")
-        return (type(schema) is int and schema > SCHEMA) or _numbers(self.kit) > _numbers(__version__)
+        return (type(schema) is int and schema > SCHEMA) or _numbers(self.kit) > _numbers(VERSION)
 
     @property
     def kit(self) -> str | None:

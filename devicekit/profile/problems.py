@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from devicekit import __version__
 from devicekit.errors import Problem
 from devicekit.profile.derived import awaits
 from devicekit.profile.files import SCHEMA, ProfileFile, shown
 from devicekit.profile.schema import READ_FROM_PLACE, Profile, Table
-from devicekit.words import nearest
+from devicekit.words import VERSION, nearest
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -50,9 +49,9 @@ def judge_schema(file: ProfileFile) -> Problem | None:
     """Returns what is wrong with a file's `schema` and the kit that it needs; None if this kit reads it."""
     value = file.data.get("schema")
     if type(value) is int and value > SCHEMA:
-        return Problem("schema", f"is {value}", f"devicekit {__version__} reads schema {SCHEMA}")
+        return Problem("schema", f"is {value}", f"devicekit {VERSION} reads schema {SCHEMA}")
     if file.is_newer:
-        return Problem("needs_devicekit", f"is {file.kit}", f"this is devicekit {__version__}")
+        return Problem("needs_devicekit", f"is {file.kit}", f"this is devicekit {VERSION}")
     if type(value) is int and value == SCHEMA:
         return None
     found = f"is {shown(value)}" if "schema" in file.data else "is missing"

@@ -34,7 +34,8 @@ class Bench:
     `reference` holds its outputs but the random ones, which differ from run to run: maybe none at all.
     `is_finite` says whether all were finite, those too.
     `wanted` are the thresholds that a candidate should meet, None where there are none. `dense_version` is
-    the highest version of FULLY_CONNECTED that the runtime knows, None for any. `timeout_s` is what the
+    the highest version of FULLY_CONNECTED that the runtime knows, None for any. `second_source` is the module
+    of the child that makes int8 where litert-quantizer cannot, None for none. `timeout_s` is what the
     parent waits for one step.
     """
 
@@ -53,6 +54,7 @@ class Bench:
     timeout_s: float
     wanted: fidelity.Thresholds | None
     dense_version: int | None
+    second_source: str | None
     float_metric: float | None = None
 
     @property

@@ -74,6 +74,7 @@ def build(
     memory_bytes: int | None = None,
     wanted: Thresholds | None = None,
     dense_version: int | None = None,
+    second_source: str | None = None,
     table: Mapping[str, str] = RECIPES,
 ) -> BuildResult:
     """Returns what `recipes` make of the .tflite at `float_path`; files are out_dir/<recipe>.tflite.
@@ -84,7 +85,8 @@ def build(
     three quarters of this machine's memory). Where int8 or int8_float_io misses what is `wanted`, a candidate
     RECIPE_mixed with a few ops in float follows it, or a note says why not. `dense_version` is the highest
     version of FULLY_CONNECTED that the runtime knows (None: any): dense weights get one scale each where one
-    per channel needs a higher one. `table` maps names to recipes ("module:attr"). A recipe that fails,
+    per channel needs a higher one. `second_source` is the child module that makes int8 where litert-quantizer
+    cannot, None for none. `table` maps names to recipes ("module:attr"). A recipe that fails,
     crashes or hangs, or that `eval_function` cannot score, gives a Built with a finding; the others go on.
     Raises RecipeError, UsageError (the data, or the function on the float model), LoadError (the float model
     itself does not run).
@@ -103,6 +105,7 @@ def build(
         "timeout_s": timeout_s,
         "wanted": None if wanted is None else asdict(wanted),
         "dense_version": dense_version,
+        "second_source": second_source,
         "table": dict(table),
     }
     run = _Run(list(dict.fromkeys(recipes)))

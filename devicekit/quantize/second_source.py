@@ -75,9 +75,10 @@ def _make(bench: Bench) -> None:
                 "float32": str(_made(bench, "int8_float_io")),
             },
         }
-        module, memory_bytes = "devicekit.convert.static_int8", default_memory_bytes()
+        assert bench.second_source
+        memory_bytes = default_memory_bytes()
         with closing(
-            run_child(module, request, timeout_s=bench.timeout_s / 2, memory_bytes=memory_bytes)
+            run_child(bench.second_source, request, timeout_s=bench.timeout_s / 2, memory_bytes=memory_bytes)
         ) as events:
             for _ in events:
                 pass

@@ -56,7 +56,7 @@ def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[st
     made = _made(bench, name, recipe)
     yield {"running": name}
     built = made if isinstance(made, Built) else judged(bench, name, made[0], notes=made[1])
-    if name in recipes.STATIC_INT8 and second_source.is_needed(built, bench.graph):
+    if bench.second_source and name in recipes.STATIC_INT8 and second_source.is_needed(built, bench.graph):
         built = second_source.build(bench, built)
         yield {"built": _to_json(replace(built, seconds=time.monotonic() - start))}
         return
@@ -140,6 +140,7 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         timeout_s=request["timeout_s"],
         wanted=None if request["wanted"] is None else fidelity.Thresholds(**request["wanted"]),
         dense_version=request["dense_version"],
+        second_source=request["second_source"],
     )
 
 

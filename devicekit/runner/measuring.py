@@ -40,6 +40,10 @@ class Measuring:
     min_battery_percent: int = Gate.min_battery_percent
     wait_s: float = Gate.wait_s
 
+    def access(self) -> dict[str, bool]:
+        """Returns what of the wishes connecting takes."""
+        return {"keep": self.keep, "accept_new_host_key": self.accept_new_host_key}
+
     def applied_to(self, plan: Plan) -> Plan:
         """Returns the plan with the caller's wishes, but for a sustained run. Raises UsageError."""
         if self.rate_hz is not None and not 0 < self.rate_hz <= 1e6:

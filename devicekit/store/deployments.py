@@ -9,7 +9,7 @@ from devicekit.store.filing import ModelRef, Outcome, PlannedCell, end_run, file
 from devicekit.store.open import open_store
 
 if TYPE_CHECKING:
-    from devicekit.deployment import Deployment
+    from devicekit.pipeline.deployment import Deployment
 
 _log = logging.getLogger(__name__)
 NOWHERE = ""

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from devicekit import __version__
 from devicekit.errors import DevicekitError, StoreError
 from devicekit.measurement import Measurement, percentile
 from devicekit.store.open import Store
+from devicekit.words import VERSION
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from devicekit.device.seam import DeviceFacts
-    from devicekit.fit import Candidate
+    from devicekit.fit.candidate import Candidate
     from devicekit.profile.schema import Profile
 
 Kind = Literal["deploy", "fleet"]
@@ -93,7 +93,7 @@ def new_run(
                         kind=kind,
                         started_at=started_at,
                         label=label,
-                        kit_version=__version__,
+                        kit_version=VERSION,
                         plan=dict(plan),
                     )
                 )
@@ -268,7 +268,7 @@ def _file_candidates(
         values = {
             "size_bytes": candidate.size_bytes,
             "fidelity": None if candidate.fidelity is None else candidate.fidelity.to_json(),
-            "versions": {"devicekit": __version__, **(outcome.versions or {})},
+            "versions": {"devicekit": VERSION, **(outcome.versions or {})},
         }
         rows.append(
             {

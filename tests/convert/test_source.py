@@ -584,7 +584,7 @@ def test_what_the_converter_printed_is_logged_when_it_fails(
 ) -> None:
     with caplog.at_level("INFO", logger="devicekit.child"):
         assert error_of(made / "inverse.h5")[0] == "Unsupported"
-    assert caplog.messages[0].startswith("devicekit.convert.child printed last:\n")
+    assert caplog.messages[0].startswith("devicekit.convert.inside.child printed last:\n")
     assert "tf.MatrixInverse" in caplog.messages[0]
 
 
@@ -668,9 +668,9 @@ def test_wrong_outputs_of_a_tflite_are_found(data: Path, tmp_path: Path) -> None
         "import sys\n"
         "from pathlib import Path\n"
         "from devicekit.convert.container import read_header\n"
-        "from devicekit.convert.load import load\n"
-        "from devicekit.convert.lower import trace\n"
-        "from devicekit.convert.verify import verify\n"
+        "from devicekit.convert.inside.load import load\n"
+        "from devicekit.convert.inside.lower import trace\n"
+        "from devicekit.convert.inside.verify import verify\n"
         "from devicekit.errors import ConvertError\n"
         "model, tflite = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "header = read_header(model, 'h5', trusted=False)\n"

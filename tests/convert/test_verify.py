@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devicekit.convert.verify import check_finite, compare, constant_outputs
+from devicekit.convert.inside.verify import check_finite, compare, constant_outputs
 from devicekit.errors import ConvertError
 
 BOXES = np.array([[[640, 10, 0.9], [320, 20, 0.1]]], np.float32)

@@ -11,7 +11,7 @@ import pytest
 
 from devicekit import deploy, load_profile
 from devicekit.device.matching import is_match
-from devicekit.probing import Probed, probe
+from devicekit.pipeline.probe import Probed, probe
 
 pytestmark = pytest.mark.endpoint
 # What is the machine's, however it is asked; over adb it passes for a phone, over ssh for a board.

@@ -17,8 +17,8 @@ from devicekit.device.lock import locked
 from devicekit.errors import FleetError, LoadError, UsageError
 from devicekit.fleet import run as runs
 from devicekit.fleet.outcome import run_report
-from devicekit.fleet.plan import Making
 from devicekit.fleet.run import fleet_resume
+from devicekit.pipeline.making import Making
 from devicekit.store.open import Store
 from devicekit.store.reading import Cell, cells_of, document_of, find_run
 from devicekit.testing import write_dense_model

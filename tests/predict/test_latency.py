@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devicekit.calibration import accuracy
 from devicekit.graph.read import read_graph, read_graph_bytes
+from devicekit.pipeline.calibrate import accuracy
 from devicekit.predict.fit import PRIORS, MeasuredRow, cross_validate, fit, within
 from devicekit.predict.latency import LatencyPrediction, predict_latency
 from devicekit.predict.pack import NETWORKS, build, chosen

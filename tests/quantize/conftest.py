@@ -11,6 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
+from devicekit.pipeline.screening import SECOND_SOURCE
 from devicekit.quantize.bench import Bench
 from devicekit.quantize.samples import load_data
 from devicekit.quantize.worker import prepare
@@ -268,6 +269,7 @@ def make_bench(tmp_path: Path) -> Callable[..., Bench]:
             "out_dir": str(tmp_path),
             "wanted": None,
             "dense_version": None,
+            "second_source": SECOND_SOURCE,
             **request,
         }
         return prepare(request, graph, data=loaded, metric=None)

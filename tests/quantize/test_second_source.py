@@ -1,6 +1,7 @@
 """RNNs as int8: fused LSTMs by TensorFlow, unrolled ones by litert-quantizer, loops with a reason."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from devicekit.child import ChildFailed, run_child
 from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
+from devicekit.pipeline.screening import SECOND_SOURCE
+from devicekit.quantize import build as quantizer
 from devicekit.quantize import proof, second_source
 from devicekit.quantize.bench import Bench, failed
-from devicekit.quantize.build import build
 
 MODELS = Path(__file__).parent.parent / "data" / "tflite"
+build = partial(quantizer.build, second_source=SECOND_SOURCE)
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
 
@@ -109,5 +112,5 @@ def test_samples_go_to_the_input_of_their_name(
 def test_a_hang_or_lack_of_memory_of_the_child_is_an_error_that_the_caller_sees(tmp_path: Path) -> None:
     request = {"float_path": str(MODELS / "lstm.tflite"), "samples_path": "none", "out_paths": {}}
     with pytest.raises(ChildFailed) as caught:
-        list(run_child("devicekit.convert.static_int8", request, timeout_s=300, memory_bytes=64 << 20))
+        list(run_child("devicekit.convert.inside.static_int8", request, timeout_s=300, memory_bytes=64 << 20))
     assert caught.value.reason == "out of memory"

@@ -7,7 +7,7 @@ from typing import Any
 
 from devicekit.errors import DevicekitError
 from devicekit.finding import Finding
-from devicekit.fit import Candidate
+from devicekit.fit.candidate import Candidate
 from devicekit.measurement import Measurement, Memory, stability, summarize
 from devicekit.profile.lookup import load_profile
 from devicekit.profile.schema import Profile

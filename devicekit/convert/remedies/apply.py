@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from devicekit.convert.blame import summary
-from devicekit.convert.load import Loaded, layers_in
+from devicekit.convert.inside.blame import summary
+from devicekit.convert.inside.load import Loaded, layers_in
 from devicekit.convert.remedies import REMEDIES
 from devicekit.convert.remedies.emit import all_ops, emitted
 from devicekit.convert.remedies.proof import difference
@@ -20,8 +20,8 @@ from devicekit.convert.remedies.remedy import (
     NotApplicable,
     OwnCall,
     Remedy,
-    Rewrite,
 )
+from devicekit.convert.source import Rewrite
 from devicekit.graph.layers import Layers
 from devicekit.plugins import resolve
 

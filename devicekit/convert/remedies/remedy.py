@@ -5,7 +5,7 @@ on its borders (`split`). Whatever it does, the rewritten model must compute the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from devicekit.convert.remedies.emit import Rule
@@ -74,20 +74,3 @@ class Remedy:
     def bound(self) -> float:
         """Returns what the outputs may differ by."""
         return max(self.max_difference, ROUNDING_STEPS * self.step)
-
-
-@dataclass(frozen=True)
-class Rewrite:
-    """One remedy as it was applied. `layers` are the Keras layers concerned, "" where none is known.
-
-    `difference` is max|rewritten - given| / max|given| over the outputs, on random and edge inputs; None
-    where the remedy is meant to change them: the given model is random, or keeps a state.
-    """
-
-    remedy: str
-    does: str
-    layers: tuple[str, ...]
-    difference: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from devicekit.convert.inputs import clean_names
-from devicekit.convert.load import Loaded
-from devicekit.convert.outside import PREPROCESS, Split, Unsplittable, cut, fixed_shape, tensor_facts
+from devicekit.convert.inside.inputs import clean_names
+from devicekit.convert.inside.load import Loaded
+from devicekit.convert.inside.outside import PREPROCESS, Split, Unsplittable, cut, fixed_shape, tensor_facts
 from devicekit.convert.remedies.emit import captures_of, constant_value, emitted, outputs_of
 from devicekit.convert.remedies.remedy import Remedy
 from devicekit.convert.remedies.text_outside import PASSING, examples, module, note, text_counts

@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devicekit import __version__
 from devicekit import words as fmt
 from devicekit.report.html import charts
 from devicekit.report.html.table import FILE, Column, Place, Shown, device_link, model_link, run_link
 from devicekit.report.html.vega import bundle
 from devicekit.report.rows import flat
+from devicekit.words import VERSION
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -348,7 +348,7 @@ def _page(template: str, place: Place, **values: Any) -> str:
         .render(
             **values,
             place=place,
-            version=__version__,
+            version=VERSION,
             fmt=fmt,
             style=(_HERE / "style.css").read_text(encoding="utf-8"),
             script=(_HERE / "page.js").read_text(encoding="utf-8"),

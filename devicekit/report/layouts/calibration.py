@@ -8,14 +8,14 @@ from devicekit import words as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
-    from devicekit.calibration import Calibrated
+    from devicekit.pipeline.calibrate import Calibrated
 
 _MOST_ROWS = 60
 
 
 def lines(calibrated: "Calibrated") -> Iterator[Any]:
     """Yields the errors, the rows with theirs, and what was written."""
-    from devicekit.calibration import TOLERANCES
+    from devicekit.pipeline.calibrate import TOLERANCES
 
     validation, rows = calibrated.validation, calibrated.rows
     yield labelled(

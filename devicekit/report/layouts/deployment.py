@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.fit import Candidate, reason
+from devicekit.fit.candidate import Candidate
+from devicekit.fit.choose import reason
 from devicekit.report.layouts.measurement import trace_table, verified_words
 from devicekit.report.layouts.prediction import latency_words
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
-    from devicekit.convert.remedies.remedy import Rewrite
-    from devicekit.deployment import Conversion, Deployment
+    from devicekit.convert.source import Rewrite
     from devicekit.graph.model import Tensor
     from devicekit.measurement import Measurement
+    from devicekit.pipeline.deployment import Conversion, Deployment
     from devicekit.profile.schema import Profile
 
 MARK = "▸"

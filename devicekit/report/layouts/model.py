@@ -8,8 +8,8 @@ from devicekit.report.layouts.deployment import rewrite_rows
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
-    from devicekit.check.model import CheckResult
-    from devicekit.inspect import Inspection
+    from devicekit.pipeline.check import CheckResult
+    from devicekit.pipeline.inspect import Inspection
 
 
 def inspection_lines(inspection: "Inspection") -> Iterator[Any]:

@@ -8,9 +8,9 @@ from devicekit.predict.advice import lower, peak_in_words
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
+    from devicekit.pipeline.predict import Confirmation, Prediction
     from devicekit.predict.latency import LatencyPrediction
     from devicekit.predict.memory import MemoryPrediction
-    from devicekit.prediction import Confirmation, Prediction
 
 _CHART_WIDTH = 60
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -7,7 +7,7 @@ from devicekit import words as fmt
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
-    from devicekit.probing import Probed
+    from devicekit.pipeline.probe import Probed
     from devicekit.profile.authoring import Written
     from devicekit.profile.explain import Explanation, ProfileDiff
     from devicekit.profile.keys import Key, Reference

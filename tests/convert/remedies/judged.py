@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from devicekit.convert.load import Loaded
-from devicekit.convert.lower import trace
+from devicekit.convert.inside.load import Loaded
+from devicekit.convert.inside.lower import trace
 from devicekit.convert.remedies.apply import rewritten
 from devicekit.convert.remedies.remedy import Remedy
 

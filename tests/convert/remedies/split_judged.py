@@ -14,9 +14,9 @@ from tempfile import mkdtemp
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from devicekit.convert.container import format_of, read_header
-from devicekit.convert.load import load
-from devicekit.convert.lower import trace
-from devicekit.convert.outside import set_apart
+from devicekit.convert.inside.load import load
+from devicekit.convert.inside.lower import trace
+from devicekit.convert.inside.outside import set_apart
 from devicekit.convert.remedies import boxes_outside, text_outside
 
 

@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import devicekit
 from devicekit.cache import sha256_file
-from devicekit.convert.outside import loaded_module
+from devicekit.convert.inside.outside import loaded_module
 from devicekit.convert.source import convert_source
 from devicekit.errors import ConvertError, UsageError
 from devicekit.graph.read import read_graph

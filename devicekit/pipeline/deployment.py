@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from devicekit import __version__, fit
-from devicekit.budgets import RULES, Budgets
+from devicekit.convert.source import Source
+from devicekit.device.seam import DeviceFacts
 from devicekit.errors import ConvertError, DeviceError, DevicekitError, DoesNotFit
-from devicekit.fit import Candidate
+from devicekit.fit.budgets import RULES, Budgets
+from devicekit.fit.candidate import Candidate
+from devicekit.fit.choose import nearest_miss
+from devicekit.graph.model import Graph
 from devicekit.measurement import Measurement
-
-if TYPE_CHECKING:
-    from devicekit.convert.source import Source
-    from devicekit.device.seam import DeviceFacts
-    from devicekit.graph.model import Graph
-    from devicekit.predict.latency import LatencyPrediction
-    from devicekit.profile.schema import Profile
-    from devicekit.quantize.build import DataSummary
+from devicekit.predict.latency import LatencyPrediction
+from devicekit.profile.schema import Profile
+from devicekit.quantize.build import DataSummary
+from devicekit.words import VERSION
 
 SCHEMA = 1
+SOURCE_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 def _versions() -> dict[str, str]:
@@ -38,6 +38,13 @@ def model_name(model: Path) -> str:
     return whole.name if whole.is_dir() else whole.stem
 
 
+def metric_name(eval_function: str | None, data: DataSummary) -> str | None:
+    """Returns the name of the task metric: the user's function, or accuracy; None where there is none."""
+    if eval_function:
+        return eval_function.rpartition(":")[2]
+    return "accuracy" if data.has_labels else None
+
+
 @dataclass(frozen=True)
 class Conversion:
     """One model, its candidates, and the chosen one.
@@ -47,10 +54,10 @@ class Conversion:
     """
 
     model: Path
-    profile: "Profile | None"
-    source: "Source"
-    graph: "Graph"
-    data: "DataSummary"
+    profile: Profile | None
+    source: Source
+    graph: Graph
+    data: DataSummary
     metric: str | None
     candidates: tuple[Candidate, ...]
     budgets: Budgets
@@ -75,12 +82,12 @@ class Conversion:
         if self.profile is None:
             [candidate] = self.candidates
             if all(finding.rule in RULES for finding in candidate.findings):
-                miss, remedy = fit.nearest_miss(self.candidates)
+                miss, remedy = nearest_miss(self.candidates)
                 return DoesNotFit(self.model.name, "the budgets", nearest_miss=miss, remedy=remedy)
             found = "; ".join(finding.detail for finding in candidate.findings)
             remedy = candidate.findings[0].remedy
             return ConvertError(self.model.name, found=f"as {candidate.recipe}: {found}", remedy=remedy)
-        miss, remedy = fit.nearest_miss(self.candidates)
+        miss, remedy = nearest_miss(self.candidates)
         return DoesNotFit(self.model.name, self.profile.name, nearest_miss=miss, remedy=remedy)
 
     def to_json(self) -> dict[str, Any]:
@@ -107,7 +114,7 @@ class Conversion:
             "data": asdict(self.data),
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "metric": self.metric,
-            "versions": {"devicekit": __version__, **_versions(), **source.versions},
+            "versions": {"devicekit": VERSION, **_versions(), **source.versions},
             **({"error": self.error.to_json()} if self.error else {}),
         }
 
@@ -119,15 +126,17 @@ class Deployment(Conversion):
     `predicted` is the latency of the chosen candidate on the profile's device where it was not measured
     there, or why there is none. `seconds` maps each step to its wall time. `sustained` is the long run of the
     chosen candidate, where one was asked for. `lost` is why measuring ended early: the device failed, and
-    nothing is chosen. `folder` is None until the deployment is filed, `run` its run in the store, if any.
+    nothing is chosen. `alias` is the device's name in the fleet file, where it has one. `folder` is None
+    until the deployment is filed, `run` its run in the store, if any.
     """
 
-    profile: "Profile"
-    device: "DeviceFacts"
+    profile: Profile
+    device: DeviceFacts
     seconds: Mapping[str, float]
-    predicted: "LatencyPrediction | str | None" = None
+    predicted: LatencyPrediction | str | None = None
     sustained: Measurement | None = None
     lost: DeviceError | None = None
+    alias: str | None = None
     folder: Path | None = None
     run: str | None = None
 
@@ -150,7 +159,7 @@ class Deployment(Conversion):
         return f"{reason}; its limit of {limit_ms:g} ms is not judged" if limit_ms else reason
 
     @property
-    def latency(self) -> "LatencyPrediction | None":
+    def latency(self) -> LatencyPrediction | None:
         """Returns the predicted latency of the chosen candidate; None where measured, or not known."""
         return None if isinstance(self.predicted, str) else self.predicted
 

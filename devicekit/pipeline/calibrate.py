@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit import progress
 from devicekit.errors import LoadError, MeasurementError, UsageError
-from devicekit.measurement import spread
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+from devicekit.measurement import Measurement, spread
+from devicekit.pipeline.calibration_file import calibration_table, target_of, write_calibration
+from devicekit.pipeline.measure import measure
 from devicekit.predict.fit import (
     LEAST_ROWS,
     PRIORS,
@@ -20,14 +24,13 @@ from devicekit.predict.fit import (
     cross_validate,
     fit,
 )
+from devicekit.predict.latency import calibration_label, coefficients_of, work_of_row
+from devicekit.predict.pack import chosen
 from devicekit.predict.roofline import Coefficients, isa_of, precision_of
 from devicekit.predict.work import unpredictable, work_of
-
-if TYPE_CHECKING:
-    from devicekit.graph.model import Graph
-    from devicekit.measurement import Measurement
-    from devicekit.profile.schema import Calibration, CalibrationRow, Profile
-    from devicekit.runner.measuring import Measuring
+from devicekit.profile.lookup import load_profile
+from devicekit.profile.schema import Calibration, CalibrationRow, Profile
+from devicekit.runner.measuring import NO_WISHES, Measuring
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -63,11 +66,11 @@ class Calibrated:
 
 
 def calibrate(
-    profile: "str | Path | Profile",
+    profile: str | Path | Profile,
     *,
     rows: str | Path | None = None,
     device: str | None = None,
-    measuring: "Measuring | None" = None,
+    measuring: Measuring | None = None,
     threads: int | None = None,
     count: int = PACK_SIZE,
     dry_run: bool = False,
@@ -80,10 +83,6 @@ def calibrate(
     profile that ships with devicekit it goes into NAME.calibrated.toml here, which extends it, or `output`.
     Raises UsageError for rows that cannot be used, MeasurementError where their spread is too large.
     """
-    from devicekit.calibration_file import calibration_table, target_of, write_calibration
-    from devicekit.predict.latency import calibration_label
-    from devicekit.profile.lookup import load_profile
-
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     if (rows is None) == (device is None):
         raise UsageError("give either --rows or --device", remedy="--rows FILE.csv, or --device auto")
@@ -122,14 +121,11 @@ def calibrate(
     )
 
 
-def accuracy(profile: "str | Path | Profile") -> list[Calibrated]:
+def accuracy(profile: str | Path | Profile) -> list[Calibrated]:
     """Returns the cross-validation of every calibration in `profile`, computed anew from its rows.
 
     Raises UsageError where there is none.
     """
-    from devicekit.predict.latency import calibration_label, coefficients_of
-    from devicekit.profile.lookup import load_profile
-
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     if not target.calibration:
         raise UsageError(
@@ -169,7 +165,7 @@ def validation_json(rows: Sequence[MeasuredRow], validation: CrossValidation) ->
     }
 
 
-def prior_of(profile: "Profile") -> Coefficients:
+def prior_of(profile: Profile) -> Coefficients:
     """Returns what is known of the coefficients' ratios before any row."""
     return PRIORS[isa_of(profile.device.abi)]
 
@@ -191,8 +187,6 @@ def read_rows(path: Path) -> tuple[list[MeasuredRow], str]:
 
     Paths are relative to the CSV. Raises UsageError with all problems at once.
     """
-    from devicekit.graph.read import read_graph
-
     records = _records(path)
     problems: list[str] = []
     rows: list[MeasuredRow] = []
@@ -233,26 +227,21 @@ def read_rows(path: Path) -> tuple[list[MeasuredRow], str]:
     return rows, next(iter(precisions.values()))
 
 
-def measured_row(graph: "Graph", model: str, latency_ms: float, source: str) -> MeasuredRow:
+def measured_row(graph: Graph, model: str, latency_ms: float, source: str) -> MeasuredRow:
     ops = frozenset(op.label for op in graph.main.ops)
     return MeasuredRow(model, latency_ms, source, family_of(model), work_of(graph), ops)
 
 
 def measured_pack(
-    profile: "Profile",
+    profile: Profile,
     device: str,
-    measuring: "Measuring | None",
+    measuring: Measuring | None,
     *,
     threads: int | None,
     count: int,
     dry_run: bool,
 ) -> tuple[list[MeasuredRow], str]:
     """Returns the rows of the calibration pack, measured on `device`, and their precision."""
-    from devicekit.deploy import measure
-    from devicekit.graph.read import read_graph
-    from devicekit.predict.pack import chosen
-    from devicekit.runner.measuring import NO_WISHES
-
     if not count >= LEAST_ROWS:
         raise UsageError(f"{count} models", remedy=f"at least {LEAST_ROWS} are needed: --models {PACK_SIZE}")
     pack = chosen(count, prior_of(profile))
@@ -272,7 +261,7 @@ def measured_pack(
     return rows, "float32"
 
 
-def _refuse(measurement: "Measurement", *, dry_run: bool) -> None:
+def _refuse(measurement: Measurement, *, dry_run: bool) -> None:
     """Raises MeasurementError for a latency that is not the device's, or that is too noisy."""
     if dry_run:
         return
@@ -329,8 +318,6 @@ def _mixed(precisions: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def _row_of(row: "CalibrationRow", calibration: "Calibration") -> MeasuredRow:
-    from devicekit.predict.latency import work_of_row
-
+def _row_of(row: CalibrationRow, calibration: Calibration) -> MeasuredRow:
     ops = frozenset(calibration.ops)
     return MeasuredRow(row.model, row.latency_ms, row.source, row.family, work_of_row(row), ops)

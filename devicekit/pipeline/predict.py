@@ -2,16 +2,33 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
-if TYPE_CHECKING:
-    from devicekit.convert.source import Loading
-    from devicekit.graph.model import Graph
-    from devicekit.predict.latency import LatencyPrediction
-    from devicekit.predict.memory import MemoryPrediction, Verdict
-    from devicekit.predict.work import Work
-    from devicekit.profile.schema import Profile
-    from devicekit.runner.micro import MicroArena
+from devicekit.convert.source import Loading, convert_source
+from devicekit.device.local import LocalDevice
+from devicekit.errors import MeasurementError, OutOfMemory
+from devicekit.graph.macs import macs, parameters
+from devicekit.graph.model import Graph
+from devicekit.graph.read import read_graph
+from devicekit.measurement import Plan
+from devicekit.pipeline.measure import measure
+from devicekit.predict.fit import PRIORS
+from devicekit.predict.latency import LatencyPrediction, predict_latency
+from devicekit.predict.memory import (
+    MemoryPrediction,
+    Verdict,
+    delegate_of,
+    measured_memory,
+    micro_memory,
+    plan_memory,
+)
+from devicekit.predict.roofline import isa_of, latency_us, precision_of
+from devicekit.predict.work import Work, unpredictable, work_of
+from devicekit.profile.lookup import load_profile
+from devicekit.profile.schema import Profile
+from devicekit.runner.measure import RunnableModel, measure_model
+from devicekit.runner.measuring import Measuring
+from devicekit.runner.micro import MicroArena, micro_arena
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -45,17 +62,17 @@ class Prediction:
     """
 
     model: str
-    profile: "Profile"
-    graph: "Graph"
+    profile: Profile
+    graph: Graph
     threads: int
     precision: str
     parameters: int
     macs: int | None
-    memory: "MemoryPrediction"
-    latency: "LatencyPrediction | None"
+    memory: MemoryPrediction
+    latency: LatencyPrediction | None
     latency_reason: str | None
     notes: tuple[str, ...] = ()
-    micro: "MicroArena | None" = None
+    micro: MicroArena | None = None
     confirmation: Confirmation | None = None
 
     @property
@@ -66,26 +83,20 @@ class Prediction:
         return None if limits.memory_mib is None else int(limits.memory_mib * 2**20)
 
     @property
-    def work(self) -> "tuple[Work, ...]":
+    def work(self) -> tuple[Work, ...]:
         """Returns what one inference computes and moves, as far as the main subgraph tells."""
-        from devicekit.predict.work import work_of
-
         return work_of(self.graph)
 
     @property
     def relative(self) -> float | None:
         """Returns a number that orders models on processors like the profile's: twice is twice as long, of
         what is not known. None where the work is not known."""
-        from devicekit.predict.fit import PRIORS
-        from devicekit.predict.roofline import isa_of, latency_us
-        from devicekit.predict.work import unpredictable
-
         if unpredictable(self.graph):
             return None
         return latency_us(self.work, PRIORS[isa_of(self.profile.device.abi)]) / 1000
 
     @property
-    def verdict(self) -> "Verdict | None":
+    def verdict(self) -> Verdict | None:
         """Returns whether must-have memory is within the profile's limit, and a microcontroller's flash."""
         flash = self.profile.limits.model_kib
         if self.micro and (self.micro.failed or (flash and self.graph.size_bytes > flash * 1024)):
@@ -118,14 +129,14 @@ class Prediction:
 
 def predict(
     model: str | Path,
-    profile: "str | Path | Profile",
+    profile: str | Path | Profile,
     *,
     threads: int | None = None,
     may_run: bool = True,
     confirm: bool = False,
     hard_limits: bool = False,
     timeout_s: float = 1800,
-    **loading: Unpack["Loading"],
+    **loading: Unpack[Loading],
 ) -> Prediction:
     """Returns memory and latency of `model` on the device of `profile`; a Keras model as its float .tflite.
 
@@ -134,13 +145,6 @@ def predict(
     control group (as root) and not by RLIMIT_DATA. Raises ProfileError, LoadError, ConvertError and
     UntrustedModel.
     """
-    from devicekit.graph.macs import macs, parameters
-    from devicekit.graph.read import read_graph
-    from devicekit.predict.latency import predict_latency
-    from devicekit.predict.memory import delegate_of, plan_memory
-    from devicekit.predict.roofline import precision_of
-    from devicekit.profile.lookup import load_profile
-
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     path = _tflite(Path(model), timeout_s=timeout_s, **loading)
     graph = read_graph(path)
@@ -177,21 +181,15 @@ def predict(
     return replace(found, confirmation=_confirm(path, found, hard_limits=hard_limits, timeout_s=timeout_s))
 
 
-def _tflite(model: Path, *, timeout_s: float, **loading: Unpack["Loading"]) -> Path:
+def _tflite(model: Path, *, timeout_s: float, **loading: Unpack[Loading]) -> Path:
     """Returns the .tflite itself, or the float one that a Keras model converts to."""
     if model.suffix == ".tflite" and not loading:
         return model  # without the converter's modules: they take a tenth of a second
-    from devicekit.convert.source import convert_source
-
     return convert_source(model, timeout_s=timeout_s, **loading).float_path
 
 
 def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: float) -> Confirmation:
     """Returns whether the model runs here under the profile's limits, and whether that was predicted."""
-    from devicekit.deploy import measure
-    from devicekit.errors import OutOfMemory
-    from devicekit.runner.measuring import Measuring
-
     how = Measuring(hard_limits=hard_limits)
     limits = found.profile.limits
     limit = (
@@ -210,13 +208,9 @@ def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: flo
 
 
 def _micro(
-    path: Path, graph: "Graph", *, may_run: bool, notes: list[str]
-) -> tuple["MemoryPrediction", "MicroArena | None"]:
+    path: Path, graph: Graph, *, may_run: bool, notes: list[str]
+) -> tuple[MemoryPrediction, MicroArena | None]:
     """Returns the arena on a microcontroller, by the real interpreter where it is there and may run."""
-    from devicekit.errors import MeasurementError
-    from devicekit.predict.memory import micro_memory
-    from devicekit.runner.micro import micro_arena
-
     if not may_run:
         return micro_memory(graph, None, "TFLM's persistent part comes on top"), None
     try:
@@ -229,20 +223,14 @@ def _micro(
 
 def _run(
     path: Path,
-    graph: "Graph",
-    plan: "MemoryPrediction",
+    graph: Graph,
+    plan: MemoryPrediction,
     *,
     threads: int,
     timeout_s: float,
     notes: list[str],
-) -> "MemoryPrediction":
+) -> MemoryPrediction:
     """Returns the prediction with the memory of one inference in a clean process here, without a limit."""
-    from devicekit.device.local import LocalDevice
-    from devicekit.errors import MeasurementError
-    from devicekit.measurement import Plan
-    from devicekit.predict.memory import measured_memory
-    from devicekit.runner.measure import RunnableModel, measure_model
-
     assert plan.delegate != "tflm"
     once = Plan(
         threads=threads,

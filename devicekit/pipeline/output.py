@@ -8,15 +8,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from devicekit.deployment import Conversion, Deployment
+from devicekit.convert.source import Source
 from devicekit.errors import UsageError
-from devicekit.fit import Candidate
+from devicekit.fit.candidate import Candidate
+from devicekit.graph.inline import with_inline_buffers
+from devicekit.graph.model import tensors_json
+from devicekit.graph.read import read_graph
+from devicekit.pipeline.deployment import Conversion, Deployment
+from devicekit.runner.micro import c_array
 from devicekit.words import dumps
-
-if TYPE_CHECKING:
-    from devicekit.convert.source import Source
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -114,7 +116,7 @@ def file_conversion(conversion: Conversion, place: Place) -> Conversion:
     return replace(conversion, candidates=tuple(kept), source=source)
 
 
-def _outside_filed(source: "Source", made: Path, target: Path, name: str) -> "Source":
+def _outside_filed(source: Source, made: Path, target: Path, name: str) -> Source:
     """Copies what runs outside the model into `made`, which will be `target`; returns it with its places."""
     filed = []
     for part in source.outside:
@@ -149,9 +151,6 @@ def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -
 
 def _write_array(tflite: Path, folder: Path) -> None:
     """Writes the model as an array for firmware beside it, its constants inside the flatbuffer."""
-    from devicekit.graph.inline import with_inline_buffers
-    from devicekit.runner.micro import c_array
-
     source, header = c_array(with_inline_buffers(tflite.read_bytes()), ARRAY)
     (folder / f"{ARRAY}.cc").write_text(source, encoding="ascii")
     (folder / f"{ARRAY}.h").write_text(header, encoding="ascii")
@@ -189,9 +188,6 @@ def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    from devicekit.graph.read import read_graph
-    from devicekit.inspect import tensors_json
-
     graph = read_graph(path)
     return {"inputs": tensors_json(graph.input_tensors), "outputs": tensors_json(graph.output_tensors)}
 

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from devicekit.child import serve
 from devicekit.convert.container import Header, format_of, read_header
 from devicekit.convert.objects import functions_in
+from devicekit.convert.source import FLOAT_NAME, REFERENCE_NAME
 from devicekit.errors import Unsupported
 
 if TYPE_CHECKING:
-    from devicekit.convert.load import Loaded
+    from devicekit.convert.inside.load import Loaded
     from devicekit.convert.remedies.apply import Rewritten
-
-FLOAT_NAME = "float.tflite"
-REFERENCE_NAME = "reference.npz"
 
 
 def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -43,13 +41,13 @@ def _convert(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from devicekit.convert.batch import mixed_samples
-    from devicekit.convert.load import layers_in, load
-    from devicekit.convert.lower import trace, with_outputs
-    from devicekit.convert.outside import Apart, refuse_strings, set_apart, with_reasons
+    from devicekit.convert.inside.batch import mixed_samples
+    from devicekit.convert.inside.load import layers_in, load
+    from devicekit.convert.inside.lower import trace, with_outputs
+    from devicekit.convert.inside.outside import Apart, refuse_strings, set_apart, with_reasons
+    from devicekit.convert.inside.verify import verify
     from devicekit.convert.remedies import REMEDIES
     from devicekit.convert.remedies.apply import Rewritten, rewritten
-    from devicekit.convert.verify import verify
 
     custom_objects = Path(request["custom_objects"]) if request["custom_objects"] else None
     loaded = load(
@@ -96,7 +94,7 @@ def _lowered(loaded: "Loaded", model: "Rewritten", request: Mapping[str, Any], t
 
     Flex and custom ops are the last resort, and only as far as the request allows them.
     """
-    from devicekit.convert.lower import to_tflite
+    from devicekit.convert.inside.lower import to_tflite
     from devicekit.graph.read import read_graph
 
     try:

@@ -6,10 +6,8 @@ both (file size, must-have memory, median latency, cosine, task metric), and bet
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from devicekit.fit import Candidate
+from devicekit.fit.candidate import Candidate
 
 # Medians closer than this are the same on a noisy host; the smaller file wins then.
 # Source: medians of one model in alternating rounds differ by up to 5 % (November 2026).
@@ -23,7 +21,7 @@ SAME_COSINE = 1e-4
 # Sizes and task metrics are exact: the same file and the same samples give the same number again.
 
 
-def mark_dominated(candidates: Sequence["Candidate"]) -> list["Candidate"]:
+def mark_dominated(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Returns the candidates, those that fit with `dominated_by` where another one that fits dominates them.
 
     A dominator that nothing dominates is named where there is one. As equality within noise is not
@@ -41,13 +39,13 @@ def mark_dominated(candidates: Sequence["Candidate"]) -> list["Candidate"]:
     return [replace(c, dominated_by=marked.get(c.recipe)) for c in candidates]
 
 
-def dominates(one: "Candidate", other: "Candidate") -> bool:
+def dominates(one: Candidate, other: Candidate) -> bool:
     """Returns whether `one` is nowhere worse than `other` and somewhere better, in what is known of both."""
     gains = list(_gains(one, other))
     return all(gain >= 0 for gain in gains) and any(gain > 0 for gain in gains)
 
 
-def _gains(one: "Candidate", other: "Candidate") -> Iterator[int]:
+def _gains(one: Candidate, other: Candidate) -> Iterator[int]:
     """Yields 1 where `one` is better, 0 where they are the same, -1 where it is worse."""
     if one.size_bytes is not None and other.size_bytes is not None:
         yield _lower(one.size_bytes, other.size_bytes, slack=0)

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from devicekit.convert.addition import mend_addition
-from devicekit.convert.blame import load_error, raised_in, ran_out, summary, unknown_object
 from devicekit.convert.container import Header
-from devicekit.convert.inputs import clean_names, input_specs, no_batch_of_one, shape_text
-from devicekit.convert.modern_h5 import load_modern_h5
+from devicekit.convert.inside.addition import mend_addition
+from devicekit.convert.inside.blame import load_error, raised_in, ran_out, summary, unknown_object
+from devicekit.convert.inside.inputs import clean_names, input_specs, no_batch_of_one, shape_text
+from devicekit.convert.inside.modern_h5 import load_modern_h5
+from devicekit.convert.inside.shaped import Shaped, output_names
 from devicekit.convert.objects import load_objects, with_names_for
-from devicekit.convert.shaped import Shaped, output_names
 from devicekit.convert.trust import foreign_names, registered_names
 from devicekit.errors import ConvertError, DevicekitError, LoadError
 from devicekit.graph.layers import Layers

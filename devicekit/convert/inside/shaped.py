@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devicekit.convert.inputs import input_specs
+from devicekit.convert.inside.inputs import input_specs
 from devicekit.errors import ConvertError, UsageError
 
 

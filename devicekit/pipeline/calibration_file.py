@@ -1,29 +1,26 @@
 """Writes a calibration into a profile's TOML; comments and order of the rest stay as they are."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit.predict.fit import CrossValidation, MeasuredRow, family_within, within
 from devicekit.predict.roofline import Coefficients
 from devicekit.profile.files import library
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Calibration, Profile
+from devicekit.profile.schema import Calibration, Profile
 
 
 def calibration_table(
-    profile: "Profile",
+    profile: Profile,
     rows: Sequence[MeasuredRow],
     coefficients: Coefficients,
     validation: CrossValidation,
     *,
     threads: int,
     precision: str,
-) -> "Calibration":
+) -> Calibration:
     """Returns the calibration as the profile holds it."""
-    from devicekit.profile.schema import Calibration
-
     family = {level: family_within(validation, level) for level in (0.8, 0.9)}
     return Calibration.model_validate(
         {
@@ -53,7 +50,7 @@ def calibration_table(
     )
 
 
-def target_of(profile: "Profile", output: Path | None) -> Path:
+def target_of(profile: Profile, output: Path | None) -> Path:
     """Returns the file to write: the profile's own, or one beside the user for a profile that ships."""
     if output is not None:
         return output
@@ -62,7 +59,7 @@ def target_of(profile: "Profile", output: Path | None) -> Path:
 
 
 def write_calibration(
-    profile: "Profile", calibration: "Calibration", place: Path, *, dry_run: bool
+    profile: Profile, calibration: Calibration, place: Path, *, dry_run: bool
 ) -> tuple[str, Path | None]:
     """Returns the TOML of the table, and where it was written: None for a dry run.
 
@@ -90,11 +87,9 @@ def write_calibration(
     return tomlkit.dumps(alone), None if dry_run else place
 
 
-def _base(profile: "Profile", place: Path) -> str:
+def _base(profile: Profile, place: Path) -> str:
     if profile.path.resolve().parent == library().resolve():
         return profile.name
-    import os
-
     return os.path.relpath(profile.path, place.parent)
 
 
@@ -102,7 +97,7 @@ def _key(table: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(table.get(key) for key in ("runtime", "version", "delegate", "threads", "precision"))
 
 
-def _table(calibration: "Calibration") -> Any:
+def _table(calibration: Calibration) -> Any:
     import tomlkit
 
     table = tomlkit.table()

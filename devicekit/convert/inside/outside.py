@@ -12,12 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from devicekit.convert import parts
-from devicekit.convert.blame import summary
-from devicekit.convert.load import Loaded
+from devicekit.convert.inside import parts
+from devicekit.convert.inside.blame import summary
+from devicekit.convert.inside.load import Loaded
 from devicekit.convert.remedies.emit import Emitter, as_tensor, captures_of, in_order, traced_as
 from devicekit.convert.remedies.proof import FLOOR, distance, feeds, size
-from devicekit.convert.remedies.remedy import MAX_DIFFERENCE, Remedy, Rewrite
+from devicekit.convert.remedies.remedy import MAX_DIFFERENCE, Remedy
+from devicekit.convert.source import Rewrite
 from devicekit.errors import ConvertError, Unsupported
 from devicekit.plugins import resolve
 
@@ -39,7 +40,7 @@ class Unsplittable(Exception):
 class Split:
     """A model in two. `function` is what stays in the model, `trace` traces that from the loaded model anew.
 
-    `code` names the module of convert.parts that is written whole, `call` is the Python function behind it,
+    `code` names the module of inside.parts that is written whole, `call` is the Python function behind it,
     `constants` go into a .json beside it (None: there are none). `inputs` and `outputs` are what the part
     takes and gives: {"name", "dtype", "shape"}. `examples` yields inputs of the given model that matter to
     the part, by name. `outer` is the part as a traced function, for inputs that the model hardly gives.

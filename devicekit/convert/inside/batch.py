@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from devicekit.convert.load import Loaded
+from devicekit.convert.inside.load import Loaded
 from devicekit.convert.remedies.emit import all_ops
 from devicekit.convert.remedies.proof import FLOOR, RANDOM_FEEDS, Feed, distance, feeds, run, wide
 

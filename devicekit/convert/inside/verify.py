@@ -10,7 +10,7 @@ from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_ops, random_outputs
 
 if TYPE_CHECKING:
-    from devicekit.convert.outside import Apart
+    from devicekit.convert.inside.outside import Apart
 
 # Float kernels in another order differ by 1e-7 to 1e-6 (52 models, November 2026); 1e-3 is
 # another model.
@@ -54,8 +54,8 @@ def verify(
     source model, for messages. `unverified` says why the file cannot be run here: then nothing is compared.
     """
 
-    from devicekit.convert.lower import trace
-    from devicekit.convert.outside import Apart
+    from devicekit.convert.inside.lower import trace
+    from devicekit.convert.inside.outside import Apart
     from devicekit.graph.ranges import random_inputs
     from devicekit.graph.read import read_graph
 
@@ -148,7 +148,7 @@ def _run_function(
     import numpy as np
     import tensorflow as tf
 
-    from devicekit.convert.blame import summary
+    from devicekit.convert.inside.blame import summary
 
     specs = function.structured_input_signature[0]
     outputs: dict[str, list[Any]] = {}
@@ -174,7 +174,7 @@ def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: "Apa
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
-    from devicekit.convert.blame import summary
+    from devicekit.convert.inside.blame import summary
 
     outputs: dict[str, list[Any]] = {}
     try:

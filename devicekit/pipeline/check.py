@@ -1,22 +1,22 @@
 """Checks a model file against a profile."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
+from devicekit.check.delegation import Delegation, delegation
 from devicekit.check.rules import check_graph
+from devicekit.convert.source import Loading, Rewrite, convert_source
 from devicekit.errors import Unsupported, UsageError
 from devicekit.finding import Finding
 from devicekit.graph.layers import with_layers
+from devicekit.graph.read import read_graph
+from devicekit.pipeline.making import refuse_unlisted
+from devicekit.predict.memory import MemoryPrediction, Verdict, delegate_of, plan_memory
+from devicekit.profile.lookup import load_profile
+from devicekit.profile.op_support import names
+from devicekit.profile.schema import Profile
 from devicekit.words import nearest
-
-if TYPE_CHECKING:
-    from devicekit.check.delegation import Delegation
-    from devicekit.convert.remedies.remedy import Rewrite
-    from devicekit.convert.source import Loading
-    from devicekit.predict.memory import MemoryPrediction, Verdict
-    from devicekit.profile.schema import Profile
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -36,14 +36,14 @@ class CheckResult:
     model: str
     ok: bool
     findings: tuple[Finding, ...]
-    rewrites: "tuple[Rewrite, ...]" = ()
+    rewrites: tuple[Rewrite, ...] = ()
     unverified: str | None = None
-    memory: "MemoryPrediction | None" = None
+    memory: MemoryPrediction | None = None
     memory_limit_bytes: int | None = None
-    delegation: "Delegation | None" = None
+    delegation: Delegation | None = None
 
     @property
-    def memory_verdict(self) -> "Verdict | None":
+    def memory_verdict(self) -> Verdict | None:
         """Returns "fits", "tight" or "does not fit"; None where only a bound within the limit is known."""
         return None if self.memory is None else self.memory.verdict(self.memory_limit_bytes)
 
@@ -63,11 +63,11 @@ class CheckResult:
 
 def check_model(
     model: str | Path,
-    profile: "str | Path | Profile",
+    profile: str | Path | Profile,
     *,
     delegate: str | None = None,
     timeout_s: float = 1800,
-    **loading: Unpack["Loading"],
+    **loading: Unpack[Loading],
 ) -> CheckResult:
     """Returns what keeps `model` from fitting `profile`. A Keras model is checked as its float .tflite.
 
@@ -75,12 +75,6 @@ def check_model(
     Ops that do not convert are findings, by Keras layer. Raises ProfileError, UsageError, LoadError,
     ConvertError and UntrustedModel.
     """
-    from devicekit.check.delegation import delegation
-    from devicekit.convert.source import convert_source
-    from devicekit.graph.read import read_graph
-    from devicekit.predict.memory import delegate_of, plan_memory
-    from devicekit.profile.lookup import load_profile
-
     target = load_profile(profile) if isinstance(profile, str | Path) else profile
     if delegate is not None and delegate != target.runtime.delegate:
         target = _with_delegate(target, delegate)
@@ -109,9 +103,7 @@ def check_model(
     )
 
 
-def _with_delegate(profile: "Profile", delegate: str) -> "Profile":
-    from devicekit.profile.op_support import names
-
+def _with_delegate(profile: Profile, delegate: str) -> Profile:
     if profile.device.kind == "microcontroller":
         raise UsageError(
             f"{profile.name} is a microcontroller: TFLM has no delegates", remedy="leave out --delegate"
@@ -124,15 +116,3 @@ def _with_delegate(profile: "Profile", delegate: str) -> "Profile":
             remedy=f"name one of {', '.join(known)}",
         )
     return profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"delegate": delegate})})
-
-
-def refuse_unlisted(custom_ops: Sequence[str], profile: "Profile | None") -> None:
-    """Raises UsageError where an op is to be left to the device whose runtime does not list it."""
-    listed = profile.ops.custom if profile else ()
-    for name in custom_ops:
-        if name not in listed:
-            where = f"{profile.name}'s ops.custom" if profile else "a profile"
-            raise UsageError(
-                f"--custom-op {name}: {where} does not list it",
-                remedy=f'register its kernel in the device\'s runtime, and write ops.custom = ["{name}"]',
-            )

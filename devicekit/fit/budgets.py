@@ -5,18 +5,13 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devicekit import words as fmt
 from devicekit.errors import OutOfMemory, UsageError
 from devicekit.finding import Finding
-
-if TYPE_CHECKING:
-    from devicekit.graph.model import Graph
-    from devicekit.measurement import Measurement
-    from devicekit.profile.schema import Profile
-    from devicekit.quantize.build import BuildResult
-    from devicekit.quantize.fidelity import Fidelity
+from devicekit.measurement import Measurement
+from devicekit.quantize.build import BuildResult
+from devicekit.quantize.fidelity import Fidelity
 
 # Task metrics of the same samples differ by no less than one sample in a million; less is rounding.
 METRIC_ERROR = 1e-9
@@ -99,7 +94,7 @@ def check_before(budgets: Budgets, *, data: str | None, eval_function: str | Non
         )
 
 
-def check_built(budgets: Budgets, built: "BuildResult") -> None:
+def check_built(budgets: Budgets, built: BuildResult) -> None:
     """Raises UsageError where --max-accuracy-drop was given, and no candidate has a metric to judge."""
     if budgets.max_accuracy_drop is None:
         return
@@ -110,29 +105,20 @@ def check_built(budgets: Budgets, built: "BuildResult") -> None:
         raise _no_metric(f"{built.data.source} gives no labels that an output's scores could be about")
 
 
-def static_findings(budgets: Budgets, profile: "Profile | None", graph: "Graph") -> Iterator[Finding]:
-    """The file is within --max-size, and what the graph is sure to need within --max-memory."""
-    from devicekit.graph.arena import plan_arena
-    from devicekit.predict.memory import delegate_of, plan_memory
-
-    if budgets.max_size_bytes is not None and graph.size_bytes > budgets.max_size_bytes:
-        found, limit = _sizes(graph.size_bytes, budgets.max_size_bytes)
+def size_findings(budgets: Budgets, size_bytes: int) -> Iterator[Finding]:
+    """The file is within --max-size."""
+    limit = budgets.max_size_bytes
+    if limit is not None and size_bytes > limit:
+        found, allowed = _sizes(size_bytes, limit)
         yield Finding(
             "size",
-            f"is {found}, --max-size is {limit}",
+            f"is {found}, --max-size is {allowed}",
             remedy="use a smaller recipe or model, or raise --max-size",
-            excess=graph.size_bytes / budgets.max_size_bytes,
+            excess=size_bytes / limit,
         )
-    if budgets.max_memory_bytes is None:
-        return
-    if profile and profile.device.kind == "microcontroller":
-        needed_bytes = plan_arena(graph, "tflm").arena_bytes
-    else:
-        needed_bytes = plan_memory(graph, delegate_of(profile)).least_bytes
-    yield from _memory_findings(budgets, needed_bytes, needs="needs at least")
 
 
-def quality_findings(budgets: Budgets, fidelity: "Fidelity | None") -> Iterator[Finding]:
+def quality_findings(budgets: Budgets, fidelity: Fidelity | None) -> Iterator[Finding]:
     """The task metric is at most --max-accuracy-drop below the float model's."""
     allowed = budgets.max_accuracy_drop
     if allowed is None or fidelity is None:
@@ -151,11 +137,11 @@ def quality_findings(budgets: Budgets, fidelity: "Fidelity | None") -> Iterator[
         )
 
 
-def measured_findings(budgets: Budgets, measurement: "Measurement") -> Iterator[Finding]:
+def measured_findings(budgets: Budgets, measurement: Measurement) -> Iterator[Finding]:
     """A measured artifact stays within --max-memory and --max-latency, wherever it was measured."""
     must_have = measurement.memory.must_have_bytes
     if must_have is not None:
-        yield from _memory_findings(budgets, must_have, needs="needs")
+        yield from memory_findings(budgets, must_have, needs="needs")
     limit_ms, median_ms = budgets.max_latency_ms, measurement.latency.typical_us / 1000
     if limit_ms is not None and median_ms > limit_ms:
         where = "this host" if measurement.device == "host" else measurement.device
@@ -175,7 +161,7 @@ def out_of_memory(budgets: Budgets, error: OutOfMemory) -> Finding:
     if limit is None:
         return Finding("memory", error.message, error.remedy)
     needed = error.needed_bytes
-    known: Iterable[Finding] = _memory_findings(budgets, needed, needs="needs") if needed else ()
+    known: Iterable[Finding] = memory_findings(budgets, needed, needs="needs") if needed else ()
     more = Finding(
         "memory",
         f"needs more than {fmt.size(limit)}, which --max-memory is",
@@ -187,7 +173,8 @@ def out_of_memory(budgets: Budgets, error: OutOfMemory) -> Finding:
 _LESS_MEMORY = "use a smaller input, a smaller model or an int8 recipe, or raise --max-memory"
 
 
-def _memory_findings(budgets: Budgets, needed_bytes: int, *, needs: str) -> Iterator[Finding]:
+def memory_findings(budgets: Budgets, needed_bytes: int, *, needs: str) -> Iterator[Finding]:
+    """What it needs is within --max-memory; `needs` are the words for how sure that is."""
     limit = budgets.max_memory_bytes
     if limit is not None and needed_bytes > limit:
         found, allowed = _sizes(needed_bytes, limit)

@@ -3,20 +3,25 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit import progress
+from devicekit.device.connect import connect
+from devicekit.device.discover import choose
 from devicekit.device.matching import Ranking, ranked
+from devicekit.device.seam import Device, DeviceFacts
 from devicekit.errors import DevicekitError, NoDevice, UsageError
+from devicekit.pipeline.measure import measure
+from devicekit.profile.authoring import extended, place_of, write
 from devicekit.profile.derived import derived
 from devicekit.profile.json_schema import LINE
+from devicekit.profile.lookup import load_profile
+from devicekit.profile.schema import Profile
 from devicekit.profile.template import toml
-
-if TYPE_CHECKING:
-    from devicekit.device.seam import Device, DeviceFacts
-    from devicekit.profile.schema import Profile
-    from devicekit.runner.measuring import Measuring
+from devicekit.runner.measuring import Measuring
+from devicekit.runner.script import FOLDER, WARMUP_MODEL
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -85,7 +90,7 @@ class Probed:
     `document` is the TOML, which extends `base`; `path` is where it was written, None for nowhere.
     """
 
-    facts: "DeviceFacts"
+    facts: DeviceFacts
     base: str
     ranking: Ranking
     trials: tuple[Trial, ...]
@@ -113,24 +118,18 @@ class Probed:
 
 
 def probe(
-    address: "str | Device",
+    address: str | Device,
     *,
     base: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
-    measuring: "Measuring | None" = None,
+    measuring: Measuring | None = None,
 ) -> Probed:
     """Returns what the device at `address` is, as a profile; writes it to `output`, where that is given.
 
     `base` is what it extends, None: the base of its kind and instruction set. Raises DeviceError where it
     does not answer, UsageError for a file that is there, UnknownProfile for the base.
     """
-    from devicekit.device.connect import connect
-    from devicekit.device.discover import choose
-    from devicekit.profile.authoring import extended, place_of, write
-    from devicekit.profile.lookup import load_profile
-    from devicekit.runner.measuring import Measuring
-
     how = measuring or Measuring()
     place = None if output is None else place_of(Path(output).name.removesuffix(".toml"), output)
     if place is not None and place.exists() and not overwrite:
@@ -170,24 +169,21 @@ def probe(
     )
 
 
-def _trials(address: Any, how: "Measuring") -> list[Trial]:
+def _trials(address: Any, how: Measuring) -> list[Trial]:
     """Returns a run of a tiny model by each delegate of the CPU."""
     return [_trial(address, kernel, delegate, how) for kernel, delegate in _KERNELS.items()]
 
 
-def _trial(address: Any, kernel: Any, delegate: str, how: "Measuring") -> Trial:
-    from devicekit.deploy import measure
-    from devicekit.testing import warmup_model
-
+def _trial(address: Any, kernel: Any, delegate: str, how: Measuring) -> Trial:
     progress.report("probe", detail=f"running a tiny model by {delegate}")
     try:
-        found = measure(warmup_model(), device=address, measuring=how, kernel=kernel)
+        found = measure(FOLDER / WARMUP_MODEL, device=address, measuring=how, kernel=kernel)
     except DevicekitError as error:
         return Trial(delegate, None, None, f"{error.message} → {error.remedy}")
     return Trial(delegate, found.runtime_version, found.latency.typical_us, None)
 
 
-def _values(facts: "DeviceFacts", base: "Profile", trials: Sequence[Trial]) -> list[Value]:
+def _values(facts: DeviceFacts, base: Profile, trials: Sequence[Trial]) -> list[Value]:
     """Returns what was read and the base does not say already, in the order of the schema."""
     is_android = facts.kind == "android"
     where = {**_WHERE, **_read_from(facts)}
@@ -228,7 +224,7 @@ def _values(facts: "DeviceFacts", base: "Profile", trials: Sequence[Trial]) -> l
     return found
 
 
-def _read_from(facts: "DeviceFacts") -> dict[str, str]:
+def _read_from(facts: DeviceFacts) -> dict[str, str]:
     """Returns which of several places a value was read from, where the facts show it."""
     if facts.kind == "android":
         named = ("ro.soc.model", "ro.board.platform")
@@ -244,7 +240,7 @@ def _read_from(facts: "DeviceFacts") -> dict[str, str]:
     }
 
 
-def _unread(facts: "DeviceFacts", base: "Profile", values: Sequence[Value]) -> list[str]:
+def _unread(facts: DeviceFacts, base: Profile, values: Sequence[Value]) -> list[str]:
     """Returns the keys that the device did not tell, of those that it might have."""
     has = {one.key for one in values}
     matching = "match.adb_model" if facts.kind == "android" else "match.device_tree_model"
@@ -258,15 +254,13 @@ def _unread(facts: "DeviceFacts", base: "Profile", values: Sequence[Value]) -> l
 
 def _lines(
     name: str,
-    facts: "DeviceFacts",
+    facts: DeviceFacts,
     base: str,
     values: Sequence[Value],
     *,
     unread: Sequence[str],
     trials: Sequence[Trial],
 ) -> list[str]:
-    from datetime import date
-
     lines = [
         LINE,
         f"# {name}: read from {_comment(facts.address)} by devicekit profile probe, {date.today():%Y-%m-%d}.",
@@ -299,7 +293,7 @@ def _lines(
     return lines
 
 
-def _limits(base: "Profile", values: Sequence[Value]) -> dict[str, float]:
+def _limits(base: Profile, values: Sequence[Value]) -> dict[str, float]:
     """Returns the limits that follow from what was read, by the shares of the base."""
     read = {one.key: one.value for one in values}
     device = {"ram_mib": read.get("device.ram_mib", base.device.ram_mib)}

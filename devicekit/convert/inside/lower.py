@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from devicekit.convert.advice import unsupported
-from devicekit.convert.load import Loaded, layers_in
+from devicekit.convert.inside.advice import unsupported
+from devicekit.convert.inside.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops, outputs_of
 from devicekit.errors import ConvertError, DevicekitError, Unsupported
 from devicekit.graph.layers import Layers

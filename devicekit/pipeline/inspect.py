@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
-from devicekit.graph.model import Graph, Tensor
-
-if TYPE_CHECKING:
-    from devicekit.convert.source import Loading
+from devicekit.convert.source import Loading, convert_source
+from devicekit.graph.arena import plan_arena
+from devicekit.graph.macs import macs, parameters
+from devicekit.graph.model import Graph, Tensor, tensors_json
+from devicekit.graph.read import read_graph
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -70,17 +71,12 @@ def inspect_model(
     model: str | Path,
     *,
     timeout_s: float = 1800,
-    **loading: Unpack["Loading"],
+    **loading: Unpack[Loading],
 ) -> Inspection:
     """Returns what is in a .h5, .keras, SavedModel or .tflite; `loading` is of convert_source.
 
     Raises LoadError, ConvertError and UntrustedModel.
     """
-    from devicekit.convert.source import convert_source
-    from devicekit.graph.arena import plan_arena
-    from devicekit.graph.macs import macs, parameters
-    from devicekit.graph.read import read_graph
-
     source = convert_source(Path(model), timeout_s=timeout_s, **loading)
     graph = read_graph(source.float_path)
     plan = plan_arena(graph)
@@ -105,18 +101,3 @@ def _counts(graph: Graph) -> tuple[OpCount, ...]:
     """Returns the operators of all subgraphs, the most frequent first."""
     counts = Counter((op.label, op.version) for op in graph.ops)
     return tuple(OpCount(name, count, version) for (name, version), count in counts.most_common())
-
-
-def tensors_json(tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-    """Returns tensors as scripts read them; scale and zero_point are None where one is not quantized."""
-    return [
-        {
-            "name": name,
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
-            "shape_signature": list(tensor.shape_signature),
-            "scale": tensor.scale[0] if tensor.scale else None,
-            "zero_point": tensor.zero_point[0] if tensor.zero_point else None,
-        }
-        for name, tensor in tensors.items()
-    ]
