@@ -5,10 +5,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from devicekit.cache import cache_dir
+from devicekit.device.discover import adb_usb_devices, attached_serials
+from devicekit.device.inventory import fleet_path, read_fleet
+from devicekit.device.local import runtime as found
 from devicekit.errors import DevicekitError
 from devicekit.plugins import resolve
 
@@ -66,8 +70,6 @@ def _checked(name: str, check: Callable[[], tuple[State, str, str]]) -> Check:
 
 
 def python() -> tuple[State, str, str]:
-    from importlib.metadata import version
-
     packages = ", ".join(
         f"{name} {version(name)}" for name in ("devicekit", "tensorflow", "litert-quantizer")
     )
@@ -75,8 +77,6 @@ def python() -> tuple[State, str, str]:
 
 
 def runtime() -> tuple[State, str, str]:
-    from devicekit.device.local import runtime as found
-
     library, version = found()
     if library:
         return "ok", f"LiteRT {version}: measures on this host", ""
@@ -87,7 +87,6 @@ def adb() -> tuple[State, str, str]:
     from adbutils import adb_path
 
     from devicekit.device.adb import is_serving, states
-    from devicekit.device.discover import attached_serials
 
     if not is_serving() and not attached_serials():
         return "ok", f"{adb_path()}; no server runs, and nothing is plugged in", ""
@@ -105,8 +104,6 @@ def adb_key() -> tuple[State, str, str]:
 
 def usb() -> tuple[State, str, str]:
     """Devices on USB that speak adb, and whether this user may open them (Linux)."""
-    from devicekit.device.discover import adb_usb_devices
-
     if not sys.platform.startswith("linux"):
         return "ok", "no permissions are needed on this system", ""
     nodes = adb_usb_devices()
@@ -142,8 +139,6 @@ def known_hosts() -> tuple[State, str, str]:
 
 
 def fleet() -> tuple[State, str, str]:
-    from devicekit.device.inventory import fleet_path, read_fleet
-
     path = fleet_path()
     if path is None:
         return "note", "no fleet file", "to name boards, write fleet.toml: see the README"

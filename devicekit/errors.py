@@ -151,7 +151,7 @@ class ConvertError(ModelError):
 class Unsupported(ConvertError):
     """Ops that LiteRT has no kernel for: one finding per Keras layer and op."""
 
-    def __init__(self, path: str, *, findings: "Sequence[Finding]") -> None:
+    def __init__(self, path: str, *, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         lines = [f"layer {one.layer}: {one.detail}" if one.layer else one.detail for one in findings]
         if len(findings) == 1:

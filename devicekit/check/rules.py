@@ -1,7 +1,6 @@
 """The rules: one function each, whose docstring is what the user reads. A limit of None rules nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from devicekit.check.delegation import delegation, dtype_of, in_words
 from devicekit.check.equivalents import INSTEAD
@@ -12,11 +11,8 @@ from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.plugins import resolve
 from devicekit.predict.advice import in_parts, lower
 from devicekit.predict.memory import delegate_of, plan_memory
-from devicekit.profile.op_support import parts, support
-
-if TYPE_CHECKING:
-    from devicekit.profile.op_support import Support
-    from devicekit.profile.schema import Profile, Runtime
+from devicekit.profile.op_support import Support, parts, support
+from devicekit.profile.schema import Profile, Runtime
 
 # The name in a finding -> the rule, in the order of the findings.
 RULES: Mapping[str, str] = {
@@ -38,12 +34,12 @@ _LESS_MEMORY = "use a smaller model or input, or raise limits.memory_mib"
 _REPLACE = "replace the layer behind it by layers that convert to other operators"
 
 
-def check_graph(profile: "Profile", graph: Graph) -> list[Finding]:
+def check_graph(profile: Profile, graph: Graph) -> list[Finding]:
     """Returns every rule of `profile` that `graph` breaks; empty where it fits."""
     return [finding for target in RULES.values() for finding in resolve(target)(profile, graph)]
 
 
-def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def model_fits_storage(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """The .tflite file is no larger than limits.model_mib, and on a microcontroller than limits.model_kib."""
     flash = profile.limits.model_kib
     if flash is not None and graph.size_bytes > flash * 1024:
@@ -64,7 +60,7 @@ def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
 
 
-def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def memory_fits(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """Must-have memory (activations, the weights that XNNPACK copies) is planned within limits.memory_mib."""
     limit = profile.limits.memory_mib
     if limit is None or profile.device.kind == "microcontroller":
@@ -80,7 +76,7 @@ def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
 
 
-def arena_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def arena_fits(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """On a microcontroller, the tensor arena is within limits.arena_kib."""
     limit = profile.limits.arena_kib
     if limit is None:
@@ -96,7 +92,7 @@ def arena_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
 
 
-def ops_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def ops_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """Each built-in operator is one that a microcontroller's runtime has, and in ops.allow, where that is
     given; none is in ops.deny."""
     allow, deny = profile.ops.allow, profile.ops.deny or ()
@@ -115,7 +111,7 @@ def _unsupported(name: str, ops: list[Op], why: str) -> Finding:
     return Finding("op", f"{name} {why}{_times(ops)}", remedy, op=_where(ops), layer=layers_of(ops))
 
 
-def flex_is_there(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def flex_is_there(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """Operators of TensorFlow itself (Flex) appear only where ops.flex is true."""
     for name, ops in _by_label(graph).items():
         if ops[0].is_flex and not profile.ops.flex:
@@ -128,7 +124,7 @@ def flex_is_there(profile: "Profile", graph: Graph) -> Iterator[Finding]:
             )
 
 
-def custom_ops_are_registered(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def custom_ops_are_registered(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """Each custom operator is in ops.custom."""
     for name, ops in _by_label(graph).items():
         if ops[0].name == "CUSTOM" and not ops[0].is_flex and name not in (profile.ops.custom or ()):
@@ -141,7 +137,7 @@ def custom_ops_are_registered(profile: "Profile", graph: Graph) -> Iterator[Find
             )
 
 
-def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def dtypes_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """Each operator computes on dtypes that are in ops.dtypes: its activations and weights."""
     allowed = profile.ops.dtypes
     if allowed is None:
@@ -164,7 +160,7 @@ def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
 
 
-def kernels_take_the_dtypes(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def kernels_take_the_dtypes(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """The runtime's kernels compute on the dtypes of each operator: its activations and weights."""
     runtime = support(profile.runtime.name)
     groups: dict[tuple[str, str], list[Op]] = {}
@@ -184,11 +180,11 @@ def kernels_take_the_dtypes(profile: "Profile", graph: Graph) -> Iterator[Findin
         )
 
 
-def _listed(runtime: "Support", name: str) -> str:
+def _listed(runtime: Support, name: str) -> str:
     return ", ".join(map(in_words, runtime.ops[name].types or ()))
 
 
-def the_delegate_takes_all(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def the_delegate_takes_all(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """With runtime.require_full_delegation, the delegate takes every operator, in one partition."""
     if not profile.runtime.require_full_delegation or profile.runtime.delegate == "none":
         return
@@ -203,7 +199,7 @@ def the_delegate_takes_all(profile: "Profile", graph: Graph) -> Iterator[Finding
         )
 
 
-def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def versions_are_known(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """The profile's runtime.version has each operator, at the version that the file needs."""
     runtime = profile.runtime
     releases = support(runtime.name)
@@ -236,7 +232,7 @@ def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
         )
 
 
-def highest_version(runtime: "Runtime", name: str) -> int | None:
+def highest_version(runtime: Runtime, name: str) -> int | None:
     """Returns the highest version of an operator that a runtime has, 0 for none; None: nobody knows."""
     releases = support(runtime.name)
     if runtime.version is None or not releases.is_known(runtime.version):
@@ -244,7 +240,7 @@ def highest_version(runtime: "Runtime", name: str) -> int | None:
     return releases.highest_version(name, runtime.version)
 
 
-def shapes_are_fixed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
+def shapes_are_fixed(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """With a delegate other than xnnpack, every input has a fixed shape."""
     delegate = profile.runtime.delegate
     if delegate in (None, "none", "xnnpack"):

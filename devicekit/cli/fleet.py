@@ -1,5 +1,6 @@
 """`devicekit fleet`: many devices, one report, a history, a gate."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from devicekit.cli.options import (
     stored,
     watched,
 )
+from devicekit.errors import UsageError
+from devicekit.words import parse_share
 
 _FLEET = click.option(
     "--fleet", metavar="FILE", help="Default: $DEVICEKIT_FLEET, ./fleet.toml, or the user's own."
@@ -95,7 +98,6 @@ def run(
     models: tuple[str, ...], resume: str | None, format_: str, quiet: bool, verbose: bool, **options: Any
 ) -> int:
     """Measure every MODEL on every device: each gets the artifact that fits its profile."""
-    from devicekit.errors import UsageError
     from devicekit.fleet.run import fleet_resume, fleet_run
     from devicekit.store.open import open_store
 
@@ -193,7 +195,6 @@ def gate(
     """Fail on a real regression against a baseline, a broken budget, or a missing device."""
     from devicekit.fleet.gate import gate as judged
     from devicekit.store.open import open_store
-    from devicekit.words import parse_share
 
     limit = parse_share(max_regression, "--max-regression")
     with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
@@ -223,10 +224,6 @@ def worker(
 
 def _refuse_plan(how: Any, making: Any, options: dict[str, Any]) -> None:
     """Raises UsageError where --resume comes with an option of the plan, which the run has of its own."""
-    from dataclasses import fields
-
-    from devicekit.errors import UsageError
-
     given = [name for name, value in options.items() if value not in (None, ())]
     for one in (how, making):
         given += [key.name for key in fields(one) if getattr(one, key.name) != key.default]
@@ -239,8 +236,6 @@ def _refuse_plan(how: Any, making: Any, options: dict[str, Any]) -> None:
 
 def _making_of(options: dict[str, Any]) -> Any:
     """Takes the options of `building` and `loading` out of `options`, as a Making."""
-    from dataclasses import fields
-
     from devicekit.pipeline.making import Making
 
     given = {one.name: options.pop(one.name, None) for one in fields(Making)}

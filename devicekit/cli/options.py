@@ -9,6 +9,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -209,9 +211,6 @@ _HOW: tuple[Callable[[Any], Any], ...] = (
 
 def measuring_of(options: dict[str, Any]) -> Any:
     """Takes the options of `on_device` but the address out of `options`, as a Measuring."""
-    from dataclasses import fields
-    from pathlib import Path
-
     from devicekit.runner.measuring import Measuring
 
     given = {one.name: options.pop(one.name, None) for one in fields(Measuring)}
@@ -345,7 +344,7 @@ def show(results: Any, format_: str, output: str | None) -> None:
 
 
 @contextmanager
-def writing(output: str | None) -> "Iterator[Any]":
+def writing(output: str | None) -> Iterator[Any]:
     """Yields a file to write to: `output`, whole or not at all, or stdout. Raises UsageError.
 
     What is there and no plain file (a pipe, /dev/null) is written to as it is.

@@ -16,6 +16,7 @@ from devicekit.cli.options import (
     watched,
     writing,
 )
+from devicekit.errors import ProfileError, UsageError
 
 
 @click.group()
@@ -163,7 +164,6 @@ def probe(device: str, format_: str, quiet: bool, verbose: bool, **options: Any)
 @common
 def edit(name: str, format_: str, quiet: bool, verbose: bool) -> None:
     """Open profile FILE in $EDITOR, and check it when the editor closes; mistakes can be mended at once."""
-    from devicekit.errors import ProfileError, UsageError
     from devicekit.profile.authoring import editable
     from devicekit.profile.lookup import load_profile
 

@@ -1,12 +1,14 @@
 """`devicekit results`: what the store holds. `devicekit store`: moving and looking after it."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
 from devicekit.cli.options import common, common_with, show, show_json, show_text, stored, watched
+from devicekit.errors import UsageError
 
 
 @click.group()
@@ -91,9 +93,6 @@ def export_(store: str | None, output: str | None, format_: str, quiet: bool, ve
 @common
 def import_(file: str, store: str | None, format_: str, quiet: bool, verbose: bool) -> None:
     """Add the runs of FILE (- for stdin) of `store export`; what is there stays as it is."""
-    from contextlib import ExitStack
-
-    from devicekit.errors import UsageError
     from devicekit.store.open import open_store
     from devicekit.store.transfer import import_ as take
 

@@ -6,7 +6,7 @@ JSON schema history (`schema` in every document)
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit.compare.fidelity import Likeness
 from devicekit.compare.significance import Ratio
@@ -14,9 +14,7 @@ from devicekit.compare.subject import Subject
 from devicekit.fit.pareto import SAME_COSINE, SAME_MEMORY_BYTES
 from devicekit.graph.model import tensors_json
 from devicekit.measurement import Measurement
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
+from devicekit.profile.schema import Profile
 
 SCHEMA = 1
 
@@ -94,7 +92,7 @@ class Comparison:
     """
 
     entries: tuple[Entry, ...]
-    profile: "Profile | None"
+    profile: Profile | None
     rounds: int
     fastest: tuple[str, ...]
     notes: tuple[str, ...]

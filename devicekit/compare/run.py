@@ -4,18 +4,19 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devicekit.compare import significance
 from devicekit.compare.comparison import Comparison, Entry, Versus
 from devicekit.compare.fidelity import likeness
 from devicekit.compare.subject import Subject, read_subject
+from devicekit.device.connect import connect
 from devicekit.errors import UsageError
 from devicekit.measurement import Measurement, Plan, pooled
+from devicekit.profile.lookup import load_profile
+from devicekit.profile.schema import Profile
+from devicekit.runner.limits import plan_for
+from devicekit.runner.measure import RunnableModel
 from devicekit.runner.rounds import Rounds, measure_in_rounds
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
 
 # A round's median needs few samples: what counts is how many rounds there are.
 MIN_RUNS_PER_ROUND = 15
@@ -28,7 +29,7 @@ HERE = "simulated"  # the evidence of measurements on this host
 def compare(
     *models: str | Path,
     data: str | None = None,
-    profile: "str | Path | Profile | None" = None,
+    profile: str | Path | Profile | None = None,
     threads: int | None = None,
     measure: bool = True,
     timeout_s: float | None = None,
@@ -41,9 +42,6 @@ def compare(
     have none. `timeout_s` bounds the silence of every step.
     Raises UsageError, ProfileError, LoadError and DeviceError. What does not run is an entry with its reason.
     """
-    from devicekit.profile.lookup import load_profile
-    from devicekit.runner.limits import plan_for
-
     if len(models) < 2:
         raise UsageError(
             f"compare takes two models or more; found {len(models)}",
@@ -82,11 +80,8 @@ def _is_measured_here(subject: Subject) -> bool:
     return subject.recorded is None or subject.recorded.measurement.evidence == HERE
 
 
-def _measured(subjects: Sequence[Subject], profile: "Profile | None", plan: Plan) -> Rounds:
+def _measured(subjects: Sequence[Subject], profile: Profile | None, plan: Plan) -> Rounds:
     """Returns the rounds of all that have no numbers of a device. Raises DeviceError."""
-    from devicekit.device.connect import connect
-    from devicekit.runner.measure import RunnableModel
-
     count = significance.ROUNDS
     plan = replace(
         plan,

@@ -8,6 +8,7 @@ from typing import Any
 
 from devicekit import measurement as measurements
 from devicekit.cache import sha256_file
+from devicekit.convert.container import format_of
 from devicekit.errors import LoadError
 from devicekit.graph.arena import ArenaPlan, plan_arena
 from devicekit.graph.macs import macs, parameters
@@ -69,8 +70,6 @@ def read_subject(label: str, name: str | Path) -> Subject:
 
 
 def _refuse_keras(path: Path) -> None:
-    from devicekit.convert.container import format_of
-
     if format_of(path) != "tflite":
         raise LoadError(
             str(path),

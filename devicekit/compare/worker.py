@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from devicekit.child import serve
 from devicekit.errors import DevicekitError
@@ -16,9 +19,6 @@ from devicekit.quantize.samples import load_data, rows
 from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.words import worded
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 RANDOM_COUNT = 64
 THREADS = 2
@@ -69,10 +69,8 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     }
 
 
-def _real(values: "NDArray[Any]", graph: Graph, name: str) -> "NDArray[Any]":
+def _real(values: NDArray[Any], graph: Graph, name: str) -> NDArray[Any]:
     """Returns the real numbers that quantized ones stand for; others as they are."""
-    import numpy as np
-
     tensor = graph.input_tensors[name]
     if not tensor.scale or values.dtype.kind not in "iu":
         return values
@@ -81,7 +79,7 @@ def _real(values: "NDArray[Any]", graph: Graph, name: str) -> "NDArray[Any]":
     return real
 
 
-def _first(labels: "NDArray[Any] | None", count: int) -> "NDArray[Any] | None":
+def _first(labels: NDArray[Any] | None, count: int) -> NDArray[Any] | None:
     return None if labels is None else labels[:count]
 
 

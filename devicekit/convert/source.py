@@ -18,6 +18,8 @@ from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.convert.container import MAX_WEIGHT_BYTES, format_of, readable
 from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 from devicekit.graph.layers import NO_LAYERS, Layers
+from devicekit.graph.macs import parameters
+from devicekit.graph.read import read_graph
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
 CONVERT_VERSION = 8
@@ -276,9 +278,6 @@ def _refuse_options(model: Path, options: Mapping[str, Any]) -> None:
 
 
 def _passed_through(model: Path, started: float) -> Source:
-    from devicekit.graph.macs import parameters
-    from devicekit.graph.read import read_graph
-
     if model.stat().st_size > MAX_WEIGHT_BYTES:
         raise LoadError(
             str(model),

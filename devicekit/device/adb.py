@@ -10,9 +10,12 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from adbutils import AdbClient, AdbError, adb_path
+from adbutils._adb import _check_server
 
 from devicekit.device.remote import MAX_ANSWER_BYTES, FileRefused, LinkBroken, RemoteDevice, endless
 from devicekit.errors import DeviceError, NoDevice, Offline, Unauthorized, UsageError
@@ -109,8 +112,6 @@ class AdbLink:
     @contextmanager
     def _service(self, name: str, timeout_s: float) -> Iterator[Any]:
         """Yields a socket to a service of the device; what goes wrong with it becomes LinkBroken."""
-        from adbutils import AdbError
-
         try:
             # Not adbutils' open_transport, which leaves the socket open where the server refuses.
             with _client(self._server).make_connection(timeout=CONNECT_S) as connection:
@@ -153,9 +154,6 @@ def server_of(address: str) -> tuple[str, int, str]:
 
 def is_serving() -> bool:
     """Returns whether an adb server runs here."""
-    from adbutils import AdbClient
-    from adbutils._adb import _check_server
-
     client = AdbClient()
     return bool(_check_server(client.host, client.port))
 
@@ -165,8 +163,6 @@ def states(server: tuple[str, int] | None = None) -> Mapping[str, str]:
 
     `server` is another host's, None: this machine's.
     """
-    from adbutils import AdbError
-
     try:
         with _client(server).make_connection(timeout=CONNECT_S) as connection:
             connection.send_command("host:devices")
@@ -183,8 +179,6 @@ def states(server: tuple[str, int] | None = None) -> Mapping[str, str]:
 
 def _client(server: tuple[str, int] | None = None) -> Any:
     """Returns adbutils' client of a server; starts this machine's quietly where none runs."""
-    from adbutils import AdbClient, adb_path
-
     if server is not None:
         # adbutils gives a server 0.1 s, then starts one here instead, and leaves a socket open.
         socket.create_connection(server, timeout=CONNECT_S).close()
@@ -207,10 +201,6 @@ def _connect(serial: str, server: tuple[str, int] | None) -> None:
 
     One that went offline stays so until it is let go.
     """
-    from contextlib import suppress
-
-    from adbutils import AdbError
-
     client = _client(server)
     with suppress(AdbError, OSError):
         client.disconnect(serial)

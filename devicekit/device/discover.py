@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit.device.connect import TRANSPORTS, connect, kind_of, transport_of
 from devicekit.device.inventory import Entry, fleet_path, read_fleet
@@ -20,10 +20,8 @@ from devicekit.errors import (
     Unauthorized,
     UsageError,
 )
+from devicekit.profile.schema import Profile
 from devicekit.words import nearest
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
 
 # What makes a row of `devicekit devices` of an error.
 _STATES: tuple[tuple[type[DevicekitError], str], ...] = (
@@ -91,7 +89,7 @@ class Chosen:
     `name` is its alias in the fleet file, None where it was named otherwise.
     """
 
-    address: "str | Device"
+    address: str | Device
     notes: tuple[str, ...] = ()
     name: str | None = None
 
@@ -143,7 +141,7 @@ def adb_usb_devices() -> list[Path]:
     return found
 
 
-def choose(profile: "Profile | None", address: "str | Device") -> Chosen:
+def choose(profile: Profile | None, address: str | Device) -> Chosen:
     """Returns the device that `address` means: an address, an alias of the fleet file, or "auto".
 
     "auto" is the attached device that matches the profile (any, where there is none), this host where none is

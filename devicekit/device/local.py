@@ -1,13 +1,18 @@
 """The local transport: this machine as a device, under the address "host"."""
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
+
+import psutil
 
 from devicekit.device.seam import Completed, DeviceFacts
 from devicekit.device.temporary import new_folder
@@ -66,10 +71,6 @@ class LocalDevice:
         return Completed(process.returncode, _text(out), _text(err))
 
     def describe(self) -> DeviceFacts:
-        import platform
-
-        import psutil
-
         library, version = runtime()
         tree = _first_line("/proc/device-tree/model")
         return DeviceFacts(
@@ -103,8 +104,6 @@ class LocalDevice:
 
 def _clocks_mhz() -> tuple[int, ...]:
     """Returns the highest clock of each core, the fastest first; () where this system does not say."""
-    import psutil
-
     try:
         found = [int(one.max) for one in psutil.cpu_freq(percpu=True) or ()]
     except (OSError, NotImplementedError, AttributeError):
@@ -115,8 +114,6 @@ def _clocks_mhz() -> tuple[int, ...]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kills the process and all that it started."""
     if sys.platform == "win32":
-        import psutil
-
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
@@ -146,8 +143,6 @@ def _first_line(path: str) -> str | None:
 
 
 def _cpu_name() -> str | None:
-    import platform
-
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -159,8 +154,6 @@ def _cpu_name() -> str | None:
 
 def _temperature_c() -> float | None:
     """Returns the hottest reading of the sensors, None where there is none (a virtual machine)."""
-    import psutil
-
     if not hasattr(psutil, "sensors_temperatures"):
         return None
     sensors = psutil.sensors_temperatures()
@@ -169,9 +162,6 @@ def _temperature_c() -> float | None:
 
 def runtime() -> tuple[str | None, str | None]:
     """Returns LiteRT's shared library and version, found without importing the package."""
-    from importlib.metadata import PackageNotFoundError, version
-    from importlib.util import find_spec
-
     spec = find_spec("ai_edge_litert")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for name in ("libLiteRt.so", "libLiteRt.dylib", "libLiteRt.dll"):

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import paramiko
+
 from devicekit.device import shell
 from devicekit.device.remote import MAX_ANSWER_BYTES, FileRefused, LinkBroken, RemoteDevice, endless
 from devicekit.errors import DeviceError, HostKeyRefused, NoDevice, Unauthorized, UsageError
@@ -123,8 +125,6 @@ class SshLink:
 
     def _files(self) -> Any:
         """Returns the SFTP client of the connection, None where the server has no SFTP."""
-        import paramiko
-
         if self._sftp is None:
             transport = self._transport()
             try:
@@ -173,8 +173,6 @@ class SshLink:
 
     def _connected(self, host: Host, *, through: Any) -> Any:
         """Returns a client that is connected to a host, and logged in."""
-        import paramiko
-
         client = paramiko.SSHClient()
         for file in host.known_hosts:
             with suppress(OSError):
@@ -191,8 +189,6 @@ class SshLink:
 
     def _worded(self, error: BaseException, host: Host) -> BaseException:
         """Returns the error to raise where logging in ended with `error`."""
-        import paramiko
-
         if isinstance(error, paramiko.BadHostKeyException):
             found = f"its key has changed: {error.key.fingerprint} now"
             return HostKeyRefused(host.name, found=found, is_new=False)
@@ -208,8 +204,6 @@ class SshLink:
         return error
 
     def _socket(self, host: Host, through: Any) -> Any:
-        import paramiko
-
         try:
             if through is None:
                 return socket.create_connection((host.hostname, host.port), timeout=CONNECT_S)
@@ -225,8 +219,6 @@ class SshLink:
 
     def _log_in(self, client: Any, host: Host, sock: Any, through: Any) -> None:
         """Logs in with keys and agent, then a password: of the environment, or asked for at a terminal."""
-        import paramiko
-
         options: dict[str, Any] = {
             "username": host.user,
             "port": 22,  # the socket is connected: this only says that `name` is what known_hosts has
@@ -308,8 +300,6 @@ def _jumps(proxyjump: str, depth: int) -> list[Host]:
 
 
 def _config(name: str) -> Mapping[str, Any]:
-    import paramiko
-
     path = Path.home() / ".ssh" / "config"
     if not path.is_file():
         return {}
@@ -347,7 +337,6 @@ def _printed(channel: Any, deadline: float, address: str) -> bytes:
 
 def _policy(host: Host, *, accept: bool) -> Any:
     """Returns what paramiko asks about a host whose key is not known."""
-    import paramiko
 
     class Policy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
@@ -364,8 +353,6 @@ def _policy(host: Host, *, accept: bool) -> Any:
 @contextmanager
 def _breaking() -> Iterator[None]:
     """Turns what paramiko raises for a connection that has ended into LinkBroken."""
-    import paramiko
-
     try:
         yield
     except (FileNotFoundError, FileRefused, LinkBroken, DeviceError):
@@ -376,8 +363,6 @@ def _breaking() -> Iterator[None]:
 
 def _is_refused(error: BaseException) -> bool:
     """Returns whether a host did not let us in; without any key paramiko says so in words alone."""
-    import paramiko
-
     no_key = isinstance(error, paramiko.SSHException) and "No authentication methods" in str(error)
     return isinstance(error, paramiko.AuthenticationException) or no_key
 

@@ -7,6 +7,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 _NAME = re.compile(r"devicekit-(\d+)-.+")
 
 
@@ -28,8 +30,6 @@ def remove_own() -> None:
 
 
 def _remove_stale(parent: Path) -> None:
-    import psutil  # 20 ms: only where folders are made
-
     for folder in parent.glob("devicekit-*-*"):
         match = _NAME.fullmatch(folder.name)
         with suppress(OSError):

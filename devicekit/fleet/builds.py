@@ -5,8 +5,8 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devicekit.cache import cached, key_of, sha256_tree
 from devicekit.convert.source import convert_source
@@ -17,10 +17,9 @@ from devicekit.fit.choose import choose, nearest_miss
 from devicekit.fleet.plan import Job
 from devicekit.pipeline.making import Making
 from devicekit.pipeline.screening import quantized, screen
+from devicekit.profile.schema import Profile
+from devicekit.quantize.fidelity import Fidelity
 from devicekit.words import VERSION
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
 
 # The tables of a profile that decide which artifact fits it; its name, calibration and sources do not.
 _NEEDS = ("runtime", "limits", "ops", "quality", "recipes")
@@ -84,7 +83,7 @@ def _key(job: Job, making: Making) -> str | None:
     )
 
 
-def _build(job: Job, profile: "Profile", making: Making, folder: Path) -> None:
+def _build(job: Job, profile: Profile, making: Making, folder: Path) -> None:
     """Fills `folder` with the artifact and what is known of it."""
     source = convert_source(job.model, flex=profile.ops.flex, **making.loading())
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as scratch:
@@ -107,8 +106,6 @@ def _build(job: Job, profile: "Profile", making: Making, folder: Path) -> None:
 
 
 def _read(folder: Path) -> Artifact:
-    from devicekit.quantize.fidelity import Fidelity
-
     facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     one = facts["candidate"]
     candidate = Candidate(
@@ -125,8 +122,6 @@ def _read(folder: Path) -> Artifact:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
     return {name: version(name) for name in ("ai-edge-litert", "litert-quantizer")}
 
 

@@ -2,18 +2,20 @@
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from devicekit import progress
+from devicekit.device.connect import connect
+from devicekit.device.matching import refuse_others
+from devicekit.device.seam import DeviceFacts
 from devicekit.fleet.builds import Artifact, failure_of
 from devicekit.measurement import Measurement, pooled
 from devicekit.pipeline.screening import measured_findings
+from devicekit.profile.schema import Profile
+from devicekit.runner.limits import hard, plan_for
+from devicekit.runner.measure import RunnableModel
 from devicekit.runner.measuring import Measuring, suited_to
+from devicekit.runner.rounds import measure_in_rounds
 from devicekit.store.filing import Outcome
-
-if TYPE_CHECKING:
-    from devicekit.device.seam import DeviceFacts
-    from devicekit.profile.schema import Profile
 
 # Tries of a cell whose error is transient.
 ATTEMPTS = 2
@@ -21,7 +23,7 @@ ATTEMPTS = 2
 
 def run_cell(
     artifact: Artifact,
-    profile: "Profile",
+    profile: Profile,
     address: str,
     *,
     measuring: Measuring,
@@ -48,14 +50,8 @@ def run_cell(
 
 
 def _measured(
-    artifact: Artifact, profile: "Profile", address: str, how: Measuring, threads: int | None, rounds: int
-) -> "tuple[Measurement, DeviceFacts]":
-    from devicekit.device.connect import connect
-    from devicekit.device.matching import refuse_others
-    from devicekit.runner.limits import hard, plan_for
-    from devicekit.runner.measure import RunnableModel
-    from devicekit.runner.rounds import measure_in_rounds
-
+    artifact: Artifact, profile: Profile, address: str, how: Measuring, threads: int | None, rounds: int
+) -> tuple[Measurement, DeviceFacts]:
     candidate = artifact.candidate
     assert candidate.path and candidate.sha256
     how = suited_to(how, profile)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit import progress
 from devicekit.device.inventory import Entry
@@ -21,11 +21,10 @@ from devicekit.errors import DevicekitError, Lost, NoDevice, UsageError
 from devicekit.fleet.builds import Artifact, failure_of, need_of, received, shipped
 from devicekit.fleet.cell import run_cell
 from devicekit.fleet.plan import FleetPlan, Job
+from devicekit.fleet.run import build_all, on_row
+from devicekit.profile.schema import Profile
 from devicekit.runner.measuring import Measuring
 from devicekit.store.filing import Outcome
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
 
 CONNECT_S = 10.0
 # No worker has a device for so long: its cells are reported. A worker that restarts is back sooner.
@@ -56,8 +55,6 @@ def run_on_cluster(
     client: Any, plan: FleetPlan, left: Sequence[Job], file: Callable[[Job, Outcome], None]
 ) -> None:
     """Runs the jobs on the hosts that have their devices; a job whose device no host has is reported."""
-    from devicekit.fleet.run import build_all
-
     artifacts: dict[str, Future[Artifact]] = {need_of(job): Future() for job in left}
     with contextlib.ExitStack() as stack:
         stack.callback(client.close)
@@ -78,7 +75,7 @@ def run_on_cluster(
                 future.cancel()
 
 
-def _without_artifact(job: Job, artifact: "Future[Artifact]") -> Outcome | None:
+def _without_artifact(job: Job, artifact: Future[Artifact]) -> Outcome | None:
     try:
         artifact.result().refuse_unfit(job)
     except DevicekitError as error:
@@ -163,7 +160,7 @@ def _show(watcher: progress.Progress, event: Any) -> None:
 
 def run_there(
     files: tuple[Artifact, bytes, bytes | None],
-    profile: "Profile",
+    profile: Profile,
     name: str,
     address: str,
     *,
@@ -174,8 +171,6 @@ def run_there(
 ) -> Outcome:
     """Runs a cell on the worker's own device of that name; its address there wins over the planner's."""
     from distributed import get_worker
-
-    from devicekit.fleet.run import on_row
 
     worker = get_worker()
     address = getattr(worker, _ADDRESSES, {}).get(name, address)

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from devicekit.cache import sha256_tree
 from devicekit.device.inventory import Entry, fleet_path, read_fleet
 from devicekit.errors import LoadError, UsageError
 from devicekit.fleet.where import devices_of
+from devicekit.pipeline.deployment import model_name
 from devicekit.pipeline.making import Making
+from devicekit.profile.lookup import load_profile, profile_names, profile_path
+from devicekit.profile.schema import Profile
 from devicekit.runner.measuring import Measuring
 from devicekit.store.filing import ModelRef, PlannedCell
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
 
 # Version history (`version` in every filed plan)
 #   1   first version
@@ -31,7 +32,7 @@ class Job:
     cell: PlannedCell
 
     @property
-    def profile(self) -> "Profile":
+    def profile(self) -> Profile:
         return self.cell.profile
 
 
@@ -106,10 +107,8 @@ def plan_fleet(
     return FleetPlan(tuple(jobs), _absolute(making), measuring, threads, rounds, retry_s)
 
 
-def fleet_devices(fleet: str | Path | None) -> "list[tuple[Entry, Profile]]":
+def fleet_devices(fleet: str | Path | None) -> list[tuple[Entry, Profile]]:
     """Returns the devices of a fleet file, each with its profile. Raises ProfileError, UsageError."""
-    from devicekit.profile.lookup import load_profile
-
     path = Path(fleet) if fleet else fleet_path()
     if path is None:
         raise UsageError(
@@ -127,8 +126,6 @@ def fleet_devices(fleet: str | Path | None) -> "list[tuple[Entry, Profile]]":
 
 def read_plan(document: Mapping[str, Any], run_id: str) -> FleetPlan:
     """Returns the plan that was filed with a run. Raises UsageError where a model or profile has changed."""
-    from devicekit.profile.lookup import load_profile
-
     if document.get("version") != VERSION:
         raise UsageError(f"{run_id} has no plan to resume", remedy="start a new run: `devicekit fleet run`")
     models = {
@@ -184,19 +181,14 @@ def _absolute(making: Making) -> Making:
     )
 
 
-def _named(profile: "Profile") -> str:
+def _named(profile: Profile) -> str:
     """Returns what finds the profile again: its name in the library, or its file."""
-    from devicekit.profile.lookup import profile_names, profile_path
-
     if profile.name in profile_names() and profile_path(profile.name) == profile.path:
         return profile.name
     return str(profile.path.resolve())
 
 
 def _ref(model: Path) -> ModelRef:
-    from devicekit.cache import sha256_tree
-    from devicekit.pipeline.deployment import model_name
-
     try:
         if not model.exists():
             raise LoadError(str(model), found="no such file or folder", remedy="check the path")

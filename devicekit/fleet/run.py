@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devicekit import progress
+from devicekit import words as fmt
 from devicekit.device.lock import locked
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import Busy, DevicekitError, StoreError, UsageError
@@ -184,7 +185,7 @@ def _run_here(
 
 
 def build_all(
-    plan: FleetPlan, left: Sequence[Job], artifacts: Mapping[str, "Future[Artifact]"], keep: Path
+    plan: FleetPlan, left: Sequence[Job], artifacts: Mapping[str, Future[Artifact]], keep: Path
 ) -> None:
     """Fulfils each need's future, in the order of the jobs: with the artifact, or why there is none.
 
@@ -202,7 +203,7 @@ def build_all(
     progress.report("artifacts", detail=f"{len(artifacts)} built, or there before", done=1, total=1)
 
 
-def _outcome(job: Job, plan: FleetPlan, artifact: "Future[Artifact]") -> Outcome:
+def _outcome(job: Job, plan: FleetPlan, artifact: Future[Artifact]) -> Outcome:
     try:
         built = artifact.result()
         built.refuse_unfit(job)
@@ -251,8 +252,6 @@ class _Row:
 
 def _tell(plan: FleetPlan, job: Job, outcome: Outcome) -> None:
     """Reports how a cell ended, on its device's row."""
-    from devicekit import words as fmt
-
     if outcome.error is not None:
         words = f"failed: {outcome.error.message}"
     else:
@@ -269,7 +268,5 @@ def _tell(plan: FleetPlan, job: Job, outcome: Outcome) -> None:
 
 
 def _shape(plan: FleetPlan) -> str:
-    from devicekit import words as fmt
-
     models, devices = ({job.model for job in plan.jobs}, {job.entry.name for job in plan.jobs})
     return f"{fmt.plural(len(models), 'model')} × {fmt.plural(len(devices), 'device')}"

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit.device.discover import Found, found_device, found_devices
 from devicekit.device.inventory import Entry
 from devicekit.errors import NoDevice, UsageError
 from devicekit.fleet.plan import fleet_devices
 from devicekit.fleet.where import devices_of
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
+from devicekit.profile.lookup import load_profile
+from devicekit.profile.schema import Profile
 
 # Devices that are asked at once: each waits for its own link.
 ASKED_AT_ONCE = 16
@@ -27,7 +26,7 @@ class FleetRow:
     """A device of the fleet file, its profile, and what it said just now."""
 
     entry: Entry
-    profile: "Profile"
+    profile: Profile
     found: Found
 
     def to_json(self) -> dict[str, Any]:
@@ -60,8 +59,6 @@ def write_fleet(path: Path, *, host: str | None = None) -> tuple[Found, ...]:
     A device that no profile matches is written as a comment. Raises UsageError where the file exists,
     NoDevice where nothing is attached, UnknownProfile for `host`.
     """
-    from devicekit.profile.lookup import load_profile
-
     if path.exists():
         raise UsageError(f"{path} exists already", remedy="name another file with -o, or edit this one")
     found = tuple(found_devices(()))

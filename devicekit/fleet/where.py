@@ -3,17 +3,15 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit.device.inventory import Entry
 from devicekit.errors import UsageError
+from devicekit.profile.schema import Profile
 from devicekit.words import nearest
 
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Profile
-
 # What a filter may speak of -> its value for a device: a text, a number, several texts, or None for unknown.
-FIELDS: Mapping[str, Callable[[Entry, "Profile"], Any]] = {
+FIELDS: Mapping[str, Callable[[Entry, Profile], Any]] = {
     "name": lambda entry, profile: entry.name,
     "profile": lambda entry, profile: profile.name,
     "address": lambda entry, profile: entry.address,
@@ -50,7 +48,7 @@ MAX_LENGTH = 2000
 REMEDY = "write such as: --where 'tag=android and (ram_mib>=4096 or name=desk)'; fields: " + ", ".join(FIELDS)
 
 
-def devices_of(fleet: Sequence[tuple[Entry, "Profile"]], where: str | None) -> "list[tuple[Entry, Profile]]":
+def devices_of(fleet: Sequence[tuple[Entry, Profile]], where: str | None) -> list[tuple[Entry, Profile]]:
     """Returns the devices that a filter keeps, all for None. Raises UsageError, also where none is left."""
     if where is None:
         return list(fleet)
@@ -86,7 +84,7 @@ def _parser() -> Any:
     return Lark(_GRAMMAR, parser="lalr")
 
 
-def _holds(tree: Any, entry: Entry, profile: "Profile") -> bool:
+def _holds(tree: Any, entry: Entry, profile: Profile) -> bool:
     if tree.data == "negated":
         return not _holds(tree.children[0], entry, profile)
     if tree.data in ("either", "both"):

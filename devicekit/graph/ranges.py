@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import LoadError, UsageError
 from devicekit.graph.model import DTYPE_BITS, Graph, Op, Subgraph, Tensor
+from devicekit.graph.read import read_constant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,8 +158,6 @@ def _positive(count: int) -> int | None:
 
 def _scalar(graph: Graph, tensor: Tensor) -> int:
     """Returns the value of a constant int32 scalar; 0 where it cannot be read."""
-    from devicekit.graph.read import read_constant
-
     try:
         return int.from_bytes(read_constant(graph.path, tensor)[:4], "little", signed=True)
     except LoadError:  # a graph that was read from bytes

@@ -24,10 +24,11 @@ from devicekit.predict.fit import (
     cross_validate,
     fit,
 )
-from devicekit.predict.latency import calibration_label, coefficients_of, work_of_row
+from devicekit.predict.latency import coefficients_of, work_of_row
 from devicekit.predict.pack import chosen
 from devicekit.predict.roofline import Coefficients, isa_of, precision_of
 from devicekit.predict.work import unpredictable, work_of
+from devicekit.profile.label import calibration_label
 from devicekit.profile.lookup import load_profile
 from devicekit.profile.schema import Calibration, CalibrationRow, Profile
 from devicekit.runner.measuring import NO_WISHES, Measuring

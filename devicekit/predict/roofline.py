@@ -8,6 +8,7 @@ hold across architectures where MACs alone are 20 % off (Pixel 3, 31 models; see
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
 
+from devicekit.graph.macs import op_macs
 from devicekit.graph.model import Graph
 from devicekit.predict.work import KINDS, Kind, Work
 
@@ -65,8 +66,6 @@ def precision_of(graph: Graph) -> str:
 
     Weights that are only stored narrower (float16 behind DEQUANTIZE) are computed in float32.
     """
-    from devicekit.graph.macs import op_macs
-
     subgraph = graph.main
     counts: dict[str, int] = {}
     for op in subgraph.ops:

@@ -115,7 +115,7 @@ class _Chain:
         return next((file for file in self.files if _sets(file.data, loc)), self.files[0])
 
 
-def load_profile(name_or_path: "str | Path") -> "Profile":
+def load_profile(name_or_path: str | Path) -> "Profile":
     """Returns the profile of that name in the library, or in that file, with `extends` resolved.
 
     What ends in .toml or has a separator is a path. Raises UnknownProfile, and ProfileError with every

@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from devicekit.errors import UsageError
 from devicekit.finding import Finding
@@ -21,10 +24,7 @@ from devicekit.quantize.scores import Scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.words import worded
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Row = Mapping[str, "NDArray[Any]"]
+Row = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Bench:
     data: Data
     samples: Sequence[Row]
     predictor: Predictor
-    reference: Mapping[str, "NDArray[Any]"]
+    reference: Mapping[str, NDArray[Any]]
     is_finite: bool
     scores: Scores
     metric: Metric | None
@@ -62,7 +62,7 @@ class Bench:
         return len(self.samples)
 
     @cached_property
-    def calibration_rows(self) -> list[dict[str, "NDArray[Any]"]]:
+    def calibration_rows(self) -> list[dict[str, NDArray[Any]]]:
         return rows(self.data.calibration, self.graph)
 
     @cached_property
@@ -95,7 +95,7 @@ class Bench:
         outputs = stacked([predictor.predict(sample) for sample in self.samples[:count]])
         return self.score(outputs, count)
 
-    def score(self, outputs: Mapping[str, "NDArray[Any]"], count: int) -> fidelity.Fidelity:
+    def score(self, outputs: Mapping[str, NDArray[Any]], count: int) -> fidelity.Fidelity:
         """Returns the fidelity of `outputs` on the first `count` samples."""
         reference = {key: values[:count] for key, values in self.reference.items()}
         return fidelity.compare(reference, outputs, self.scores.first(count))
@@ -161,7 +161,7 @@ def failed(name: str, *findings: Finding) -> Built:
 
 def run(
     predictor: Predictor, samples: Sequence[Row], evaluation_s: float
-) -> tuple[dict[str, "NDArray[Any]"], dict[str, Any]]:
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Returns the outputs for as many samples as `evaluation_s` allows, one at least; the golden arrays."""
     fed = predictor.feed(samples[0])
     raw = predictor.invoke(fed)
@@ -198,8 +198,6 @@ def _file(
     findings: Sequence[Finding],
     notes: Sequence[str],
 ) -> Built:
-    import numpy as np
-
     path, golden_path = out_dir / f"{name}.tflite", out_dir / f"{name}.golden.npz"
     path.write_bytes(model)
     np.savez(golden_path, **golden)

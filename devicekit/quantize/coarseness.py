@@ -1,24 +1,24 @@
 """Which tensors 8 bits spoil most, by one run of the float model: a first guess of where to look."""
 
+import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from numpy.typing import NDArray
 
 from devicekit.graph.model import Graph
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 def coarseness(
-    float_model: bytes, sample: Mapping[str, "NDArray[Any]"], float_graph: Graph, int8_graph: Graph
+    float_model: bytes, sample: Mapping[str, NDArray[Any]], float_graph: Graph, int8_graph: Graph
 ) -> dict[str, float]:
     """Returns for each quantized activation, by name, what share of its values one step is: 0..1.
 
     The mean of step / |value|, at most 1 each, over the values that are not 0 on `sample`. A softmax over
     1000 classes, whose step is fixed at 1/256, comes to 1; a tensor with a few huge values nearly so.
     """
-    import numpy as np
-
     scales = {t.name: t.scale[0] for t in int8_graph.main.tensors if t.scale and not t.is_constant}
     values = _activations(float_model, sample)
     shares = {}
@@ -31,13 +31,8 @@ def coarseness(
     return shares
 
 
-def _activations(model: bytes, sample: Mapping[str, "NDArray[Any]"]) -> dict[int, "NDArray[Any]"]:
+def _activations(model: bytes, sample: Mapping[str, NDArray[Any]]) -> dict[int, NDArray[Any]]:
     """Returns the float tensors by index after one run by the built-in kernels, which keep them all."""
-    import warnings
-
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that keeping all tensors is for debugging
         interpreter = Interpreter(

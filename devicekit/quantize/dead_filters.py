@@ -5,10 +5,12 @@ weight scale: 0.5 would be 1e13 of them, is cut off at 2**31, and the channel gi
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+import numpy as np
+from ai_edge_litert.schema_py_generated import BufferT, BuiltinOperator, TensorType
+from ai_edge_litert.tools import flatbuffer_utils
+from numpy.typing import NDArray
 
 # Ops with weights as input 1 and a bias as input 2 (tensorflow/lite/kernels/*.cc).
 _WITH_BIAS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -16,8 +18,6 @@ _WITH_BIAS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 def with_live_biases(quantized: bytes, float_model: bytes) -> bytes:
     """Returns the quantized model with biases of dead filters in the steps of the coarsest live one."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     before = flatbuffer_utils.read_model_from_bytearray(bytearray(float_model))
     biases = {
@@ -32,8 +32,6 @@ def with_live_biases(quantized: bytes, float_model: bytes) -> bytes:
 
 
 def _ops_with_bias(tree: Any) -> Iterator[tuple[Any, Any]]:
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
-
     wanted = [getattr(BuiltinOperator, name) for name in _WITH_BIAS]
     for graph in tree.subgraphs:
         for op in graph.operators:
@@ -43,11 +41,8 @@ def _ops_with_bias(tree: Any) -> Iterator[tuple[Any, Any]]:
                 yield graph, op
 
 
-def _mend(tree: Any, graph: Any, op: Any, floats: "NDArray[Any] | None") -> bool:
+def _mend(tree: Any, graph: Any, op: Any, floats: NDArray[Any] | None) -> bool:
     """Returns whether biases of `op` were put anew; `floats` are those of the float model."""
-    import numpy as np
-    from ai_edge_litert.schema_py_generated import BufferT, TensorType
-
     source, weights, bias = (graph.tensors[int(index)] for index in op.inputs[:3])
     dtype = {TensorType.INT32: "<i4", TensorType.INT64: "<i8"}.get(bias.type)
     scales = np.array(weights.quantization.scale if weights.quantization else [], np.float64)
@@ -70,10 +65,8 @@ def _mend(tree: Any, graph: Any, op: Any, floats: "NDArray[Any] | None") -> bool
     return True
 
 
-def _dead_channels(tree: Any, weights: Any) -> "NDArray[Any]":
+def _dead_channels(tree: Any, weights: Any) -> NDArray[Any]:
     """Returns bool [channels]: which have int8 weights of 0 only; none where there are no constants."""
-    import numpy as np
-
     values, axis = _constant(tree, weights, "i1"), weights.quantization.quantizedDimension
     if values is None:
         return np.zeros(weights.shape[axis], bool)
@@ -82,8 +75,6 @@ def _dead_channels(tree: Any, weights: Any) -> "NDArray[Any]":
     return dead
 
 
-def _constant(tree: Any, tensor: Any, dtype: str) -> "NDArray[Any] | None":
-    import numpy as np
-
+def _constant(tree: Any, tensor: Any, dtype: str) -> NDArray[Any] | None:
     data = tree.buffers[tensor.buffer].data
     return None if data is None else np.frombuffer(bytes(data), dtype)

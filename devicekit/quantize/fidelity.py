@@ -1,5 +1,6 @@
 """Fidelity: how close a candidate's outputs stay to the float model's."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -135,8 +136,6 @@ def _cosine_of_noise(wanted: "NDArray[Any]", difference: "NDArray[Any]") -> floa
 
 
 def _decibel(signal: float, noise: float) -> float:
-    import math
-
     if noise == 0:
         return MAX_SNR_DB
     return 0.0 if signal == 0 else min(10 * math.log10(signal / noise), MAX_SNR_DB)

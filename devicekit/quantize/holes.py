@@ -8,11 +8,12 @@ DEQUANTIZE turns to floats.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+from numpy.typing import NDArray
 
 Mode = Literal["float16", "weight_int8", "dynamic_int8"]
 
@@ -27,8 +28,6 @@ DEQUANTIZE_VERSION = 3  # takes float16 as well
 
 def fill_holes(model: bytes, mode: Mode) -> bytes:
     """Returns the model with its embedding tables and fused LSTM weights stored as `mode` says."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
     filled = [_Editor(tree, graph).fill(op, mode) for graph in tree.subgraphs for op in list(graph.operators)]
     if not any(filled):
@@ -40,8 +39,6 @@ class _Editor:
     """Edits one subgraph of a flatbuffer tree (schema_py_generated's ...T objects), in place."""
 
     def __init__(self, tree: Any, graph: Any) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
         self._schema = schema
         self._tree = tree
         self._graph = graph
@@ -93,16 +90,12 @@ class _Editor:
         is_float = tensor.type == self._schema.TensorType.FLOAT32
         return is_float and self._floats(index).size > 0 and uses == list(readers) and sharing == 1
 
-    def _floats(self, index: int) -> "NDArray[np.float32]":
-        import numpy as np
-
+    def _floats(self, index: int) -> NDArray[np.float32]:
         data = self._tree.buffers[self._graph.tensors[index].buffer].data
         return np.frombuffer(b"" if data is None else bytes(data), np.float32)
 
     def _store(self, index: int, mode: Mode) -> None:
         """Stores a constant as float16, or as int8 with one scale, zero point 0."""
-        import numpy as np
-
         tensor, values = self._graph.tensors[index], self._floats(index)
         if mode == "float16":
             stored = values.astype(np.float16).tobytes()

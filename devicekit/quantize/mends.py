@@ -5,6 +5,9 @@ Found on unrolled RNNs, dense layers and pruned filters, November 2026.
 
 from typing import Any
 
+from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
+from ai_edge_litert.tools import flatbuffer_utils
+
 from devicekit.quantize.dead_filters import with_live_biases
 from devicekit.quantize.signatures import with_signature_outputs
 
@@ -17,8 +20,6 @@ PER_CHANNEL_DENSE = 12
 
 def mend(quantized: bytes, float_model: bytes) -> bytes:
     """Returns the quantized model as runtimes take it: outputs, unread outputs and op versions agree."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     quantized = with_live_biases(with_signature_outputs(quantized, float_model), float_model)
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     mended = [_mend_op(tree, graph, op) for graph in tree.subgraphs for op in graph.operators]
@@ -27,8 +28,6 @@ def mend(quantized: bytes, float_model: bytes) -> bytes:
 
 def _mend_op(tree: Any, graph: Any, op: Any) -> bool:
     """Returns whether `op` was changed."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
-
     code = tree.operatorCodes[op.opcodeIndex]
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     if builtin in [getattr(BuiltinOperator, name) for name in _HANDING_ON]:
@@ -44,8 +43,6 @@ def _type_unread_outputs(graph: Any, op: Any) -> bool:
     The quantizer leaves them float32, which XNNPACK refuses: "failed to delegate SPLIT node". The first step
     of an unrolled LSTM or GRU has such: its zero state drops a gate.
     """
-    from ai_edge_litert.schema_py_generated import TensorType
-
     tensors = [graph.tensors[int(index)] for index in op.outputs]
     typed = [tensor for tensor in tensors if tensor.type in (TensorType.INT8, TensorType.INT16)]
     floats = [tensor for tensor in tensors if tensor.type == TensorType.FLOAT32]
@@ -61,8 +58,6 @@ def _raise_dense_version(graph: Any, op: Any, code: Any) -> bool:
 
     The quantizer writes 1 on every op: tflite-runtime 2.14 would load the file.
     """
-    from ai_edge_litert.schema_py_generated import TensorType
-
     source, weights = (graph.tensors[int(index)] for index in op.inputs[:2])
     scales = weights.quantization.scale if weights.quantization else None
     is_hybrid = source.type == TensorType.FLOAT32 and weights.type == TensorType.INT8

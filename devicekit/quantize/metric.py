@@ -3,16 +3,16 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from devicekit.errors import UsageError
 from devicekit.quantize.predictor import Predictor, stacked
 from devicekit.quantize.sources import call_user, load_function
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Arrays = Mapping[str, "NDArray[Any]"]
+Arrays = Mapping[str, NDArray[Any]]
 Metric = Callable[[Predictor], float]
 
 
@@ -44,14 +44,13 @@ def load_metric(spec: str, inputs: tuple[str, ...]) -> Metric:
 
 def predict_function(
     predict: Callable[[Arrays], Arrays], inputs: tuple[str, ...]
-) -> "Callable[[NDArray[Any] | Arrays], NDArray[Any] | Arrays]":
+) -> Callable[[NDArray[Any] | Arrays], NDArray[Any] | Arrays]:
     """Returns what `--eval` functions are given: predict(inputs) -> outputs for [N, ...] arrays.
 
     A model with one input takes the bare array as well; a model with one output returns the bare array.
     """
-    import numpy as np
 
-    def run(samples: "NDArray[Any] | Arrays") -> "NDArray[Any] | Arrays":
+    def run(samples: NDArray[Any] | Arrays) -> NDArray[Any] | Arrays:
         named = samples if isinstance(samples, Mapping) else {inputs[0]: samples}
         arrays = {name: np.asarray(named[name]) for name in inputs}
         outputs = predict(arrays)

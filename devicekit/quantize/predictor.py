@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 
-Arrays = Mapping[str, "NDArray[Any]"]
+Arrays = Mapping[str, NDArray[Any]]
 
 
 class Predictor:
@@ -17,8 +18,6 @@ class Predictor:
     """
 
     def __init__(self, model: bytes, *, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         self._interpreter = Interpreter(model_content=model, num_threads=threads)
         self._interpreter.allocate_tensors()
         self.signature: str = next(iter(self._interpreter.get_signature_list()))
@@ -26,22 +25,22 @@ class Predictor:
         self._inputs: dict[str, Any] = self._runner.get_input_details()
         self._outputs: dict[str, Any] = self._runner.get_output_details()
 
-    def feed(self, sample: Arrays) -> dict[str, "NDArray[Any]"]:
+    def feed(self, sample: Arrays) -> dict[str, NDArray[Any]]:
         """Returns `sample` (float arrays by input) as the model takes it: quantized where it is."""
         return {name: _quantized(sample[name], details) for name, details in self._inputs.items()}
 
-    def invoke(self, fed: Arrays) -> dict[str, "NDArray[Any]"]:
+    def invoke(self, fed: Arrays) -> dict[str, NDArray[Any]]:
         """Returns the outputs for `fed`, both in the model's own dtypes."""
         self._interpreter.reset_all_variables()
         outputs: dict[str, NDArray[Any]] = self._runner(**fed)
         return outputs
 
-    def predict(self, sample: Arrays) -> dict[str, "NDArray[Any]"]:
+    def predict(self, sample: Arrays) -> dict[str, NDArray[Any]]:
         """Returns the outputs for `sample`, dequantized."""
         outputs = self.invoke(self.feed(sample))
         return {name: _dequantized(values, self._outputs[name]) for name, values in outputs.items()}
 
-    def predict_all(self, samples: Sequence[Arrays], *, seconds: float) -> dict[str, "NDArray[Any]"]:
+    def predict_all(self, samples: Sequence[Arrays], *, seconds: float) -> dict[str, NDArray[Any]]:
         """Returns the stacked outputs for as many samples as `seconds` allow, one at least."""
         deadline = time.monotonic() + seconds
         outputs = []
@@ -52,10 +51,8 @@ class Predictor:
         return stacked(outputs)
 
 
-def stacked(outputs: Sequence[Arrays]) -> dict[str, "NDArray[Any]"]:
+def stacked(outputs: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
     """Returns the outputs of single samples as one array per output, [N, …]; ragged ones zero-padded."""
-    import numpy as np
-
     arrays = {}
     for name in outputs[0]:
         values = [output[name] for output in outputs]
@@ -67,9 +64,7 @@ def stacked(outputs: Sequence[Arrays]) -> dict[str, "NDArray[Any]"]:
     return arrays
 
 
-def _quantized(values: "NDArray[Any]", details: Mapping[str, Any]) -> "NDArray[Any]":
-    import numpy as np
-
+def _quantized(values: NDArray[Any], details: Mapping[str, Any]) -> NDArray[Any]:
     parameters, dtype = details["quantization_parameters"], np.dtype(details["dtype"])
     scales = parameters["scales"]
     if not len(scales) or not np.issubdtype(values.dtype, np.floating):
@@ -80,9 +75,7 @@ def _quantized(values: "NDArray[Any]", details: Mapping[str, Any]) -> "NDArray[A
     return fed
 
 
-def _dequantized(values: "NDArray[Any]", details: Mapping[str, Any]) -> "NDArray[Any]":
-    import numpy as np
-
+def _dequantized(values: NDArray[Any], details: Mapping[str, Any]) -> NDArray[Any]:
     parameters = details["quantization_parameters"]
     scales = parameters["scales"]
     if not len(scales) or not np.issubdtype(values.dtype, np.integer):

@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph, Tensor
+from devicekit.graph.ranges import input_range, random_inputs, random_range
+from devicekit.quantize import sources
 from devicekit.quantize.sources import first_line, sample_shape
 from devicekit.words import nearest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Calibration looks at no more samples than this, spread evenly. Ranges settle far earlier: 8 samples of the
 # digits give the accuracy that 100 give (measured, November 2026).
@@ -30,9 +32,9 @@ class Data:
     `calibration` fixes ranges, `evaluation` scores; `labels` (int [N], or None) belong to `evaluation`.
     """
 
-    calibration: Mapping[str, "NDArray[Any]"]
-    evaluation: Mapping[str, "NDArray[Any]"]
-    labels: "NDArray[Any] | None"
+    calibration: Mapping[str, NDArray[Any]]
+    evaluation: Mapping[str, NDArray[Any]]
+    labels: NDArray[Any] | None
     source: str
     is_random: bool
     notes: tuple[str, ...]
@@ -70,7 +72,7 @@ def load_data(spec: str | None, graph: Graph, *, random_count: int = 8) -> Data:
     return Data(calibration, evaluation, labels, source, False, (*notes, *checked.notes))
 
 
-def rows(arrays: Mapping[str, "NDArray[Any]"], graph: Graph) -> list[dict[str, "NDArray[Any]"]]:
+def rows(arrays: Mapping[str, NDArray[Any]], graph: Graph) -> list[dict[str, NDArray[Any]]]:
     """Returns the samples one by one, each array with the full shape of its input."""
     inputs = graph.input_tensors
     has_batch_axis = {name: sample_shape(t) != (t.shape_signature or t.shape) for name, t in inputs.items()}
@@ -81,8 +83,6 @@ def rows(arrays: Mapping[str, "NDArray[Any]"], graph: Graph) -> list[dict[str, "
 
 
 def _random(graph: Graph, count: int) -> Data:
-    from devicekit.graph.ranges import random_inputs, random_range
-
     tensors = graph.input_tensors
     # A fixed batch above 1 makes one sample of several rows.
     batch = {
@@ -101,10 +101,8 @@ def _random(graph: Graph, count: int) -> Data:
     return Data(inputs, inputs, None, f"random inputs{where}", True, (note,))
 
 
-def _read(spec: str, graph: Graph) -> tuple[dict[str, "NDArray[Any]"], list[str]]:
+def _read(spec: str, graph: Graph) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Returns the arrays that `spec` holds, by key, and notes. A source without keys gives the key "x"."""
-    from devicekit.quantize import sources
-
     path = Path(spec)
     if path.is_dir():
         return sources.read_directory(path, graph)
@@ -120,7 +118,7 @@ def _read(spec: str, graph: Graph) -> tuple[dict[str, "NDArray[Any]"], list[str]
 class _Checked:
     """Takes inputs and labels out of a source's arrays, checking each; remembers what it repaired."""
 
-    def __init__(self, source: str, graph: Graph, arrays: Mapping[str, "NDArray[Any]"]) -> None:
+    def __init__(self, source: str, graph: Graph, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.notes: list[str] = []
         self._source = source
         self._graph = graph
@@ -132,7 +130,7 @@ class _Checked:
     def has_evaluation(self) -> bool:
         return any(self._key(name, "_eval") in self._arrays for name in self._tensors)
 
-    def inputs(self, suffix: str) -> dict[str, "NDArray[Any]"]:
+    def inputs(self, suffix: str) -> dict[str, NDArray[Any]]:
         """Returns every input's array under its key with `suffix` ("" or "_eval")."""
         found = {name: self._input(name, tensor, suffix) for name, tensor in self._tensors.items()}
         counts = {self._key(name, suffix): len(values) for name, values in found.items()}
@@ -142,7 +140,7 @@ class _Checked:
         self._check_spans({self._key(name, suffix): values for name, values in found.items()})
         return found
 
-    def _check_spans(self, arrays: Mapping[str, "NDArray[Any]"]) -> None:
+    def _check_spans(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raises where no input shows a range; where some do, notes those that do not."""
         constant = {key: values.flat[0] for key, values in arrays.items() if _is_constant(values)}
         listed = [f"{key}: every value is {value:g}" for key, value in constant.items()]
@@ -150,10 +148,8 @@ class _Checked:
             raise self._error(f"{', '.join(listed)}, which shows no range", "give real samples")
         self.notes += [f"{one}, its range is a guess" for one in listed]
 
-    def labels(self, count: int) -> "NDArray[Any] | None":
+    def labels(self, count: int) -> NDArray[Any] | None:
         """Returns `y` as int [count], None where there is none. Takes class indices or one-hot rows."""
-        import numpy as np
-
         labels = self._arrays.get("y") if "y" not in self._tensors else None
         if labels is None:
             return None
@@ -185,7 +181,7 @@ class _Checked:
         own = name + suffix
         return own if own in self._arrays or len(self._tensors) > 1 else f"x{suffix}"
 
-    def _input(self, name: str, tensor: Tensor, suffix: str) -> "NDArray[Any]":
+    def _input(self, name: str, tensor: Tensor, suffix: str) -> NDArray[Any]:
         key = self._key(name, suffix)
         if key not in self._arrays:
             keys = ", ".join(self._arrays) or "nothing"
@@ -201,7 +197,7 @@ class _Checked:
         self._check_values(key, values, name)
         return values
 
-    def _with_batch(self, key: str, values: "NDArray[Any]", tensor: Tensor) -> "NDArray[Any]":
+    def _with_batch(self, key: str, values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
         wanted = sample_shape(tensor)
         if _matches(values.shape[1:], wanted) and values.ndim:
             if not len(values):
@@ -215,9 +211,7 @@ class _Checked:
             f"reshape {key} to {_shape_text(tensor)}",
         )
 
-    def _with_dtype(self, key: str, values: "NDArray[Any]", dtype: str) -> "NDArray[Any]":
-        import numpy as np
-
+    def _with_dtype(self, key: str, values: NDArray[Any], dtype: str) -> NDArray[Any]:
         found = values.dtype
         if found == np.dtype(dtype if dtype != "string" else "object"):
             return values
@@ -231,9 +225,7 @@ class _Checked:
             remedy += ", scaled as for training (for images often / 255)"
         raise self._error(f"{key}: found dtype {found.name}, expected {dtype}", remedy)
 
-    def _check_values(self, key: str, values: "NDArray[Any]", name: str) -> None:
-        import numpy as np
-
+    def _check_values(self, key: str, values: NDArray[Any], name: str) -> None:
         if values.dtype.kind == "f":
             bad = int((~np.isfinite(values)).sum())
             if bad:
@@ -241,8 +233,6 @@ class _Checked:
                     f"{key}: {bad} of {values.size} values are NaN or infinite", f"remove them from {key}"
                 )
         elif values.dtype.kind in "iu":
-            from devicekit.graph.ranges import input_range
-
             low, high = input_range(self._graph, name)
             if values.min() < low or values.max() > high:
                 raise self._error(
@@ -264,7 +254,7 @@ _SAFE = {
 }
 
 
-def _is_constant(values: "NDArray[Any]") -> bool:
+def _is_constant(values: NDArray[Any]) -> bool:
     """Returns whether the floats of an input, of all samples, are one value; a single number may be."""
     if values.dtype.kind != "f" or values.size < 2:
         return False
@@ -282,18 +272,16 @@ def _shape_text(tensor: Tensor) -> str:
     return f"{tensor.dtype} [{', '.join(dims)}]"
 
 
-def _form(values: "NDArray[Any]") -> str:
+def _form(values: NDArray[Any]) -> str:
     return f"{values.dtype.name} {list(values.shape)}"
 
 
-def _count(arrays: Mapping[str, "NDArray[Any]"]) -> int:
+def _count(arrays: Mapping[str, NDArray[Any]]) -> int:
     return len(next(iter(arrays.values())))
 
 
-def _spread(values: "NDArray[Any]", count: int) -> "NDArray[Any]":
+def _spread(values: NDArray[Any], count: int) -> NDArray[Any]:
     """Returns `count` samples at even distances, the first and the last among them."""
-    import numpy as np
-
     chosen: NDArray[Any] = values[np.linspace(0, len(values) - 1, count).round().astype(int)]
     return chosen
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.errors import DevicekitError
 from devicekit.finding import Finding
@@ -59,8 +61,6 @@ def _made(bench: Bench, recipe: str) -> Path:
 
 def _make(bench: Bench) -> None:
     """Builds every static 8-bit recipe in one child. Raises ChildFailed and ConvertError."""
-    import numpy as np
-
     rows = bench.calibration_rows
     with TemporaryDirectory(dir=bench.out_dir) as folder:
         float_path, samples_path = Path(folder, "float.tflite"), Path(folder, "samples.npz")

@@ -1,6 +1,9 @@
 """Where calibration data comes from: numpy files, directories, the user's own function."""
 
 import sys
+import traceback
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,9 +24,6 @@ _END = object()
 
 def read_numpy(path: Path) -> dict[str, "NDArray[Any]"]:
     """Returns the arrays of a .npz by key, or of a .npy as "x". Raises UsageError."""
-    import zipfile
-    import zlib
-
     import numpy as np
 
     try:
@@ -109,8 +109,6 @@ def load_function(spec: str) -> Any:
 
 def call_user(name: str, call: Any) -> Any:
     """Returns call(). What the user's code raises becomes a UsageError that names the line."""
-    import traceback
-
     try:
         return call()
     except (Exception, SystemExit) as error:

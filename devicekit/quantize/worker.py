@@ -8,6 +8,7 @@ from typing import Any
 
 from devicekit.child import serve
 from devicekit.errors import LoadError
+from devicekit.graph.macs import macs
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph, read_graph_bytes
@@ -158,8 +159,6 @@ def _metric(spec: str | None, graph: Graph) -> Metric | None:
 
 def _random_count(graph: Graph) -> int:
     """Returns how many random samples cost little: 8 for a MobileNetV2 (300 M MACs), 64 for small models."""
-    from devicekit.graph.macs import macs
-
     count = macs(graph)
     return min(64, max(8, 2_000_000_000 // count)) if count else 16
 

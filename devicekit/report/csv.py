@@ -3,23 +3,21 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from devicekit.fleet.history import History
+from devicekit.fleet.outcome import RunReport
 from devicekit.report.rows import COLUMNS, flat
-
-if TYPE_CHECKING:
-    from devicekit.fleet.history import History
-    from devicekit.fleet.outcome import RunReport
 
 # A spreadsheet takes a cell that begins so for a formula; names come from files and devices.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def render(report: "RunReport") -> str:
+def render(report: RunReport) -> str:
     return _written(COLUMNS, flat(report))
 
 
-def render_history(history: "History") -> str:
+def render_history(history: History) -> str:
     rows = list(history.flat())
     return _written(list(rows[0]) if rows else [], rows)
 

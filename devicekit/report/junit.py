@@ -1,18 +1,16 @@
 """Results as JUnit XML: a test case per cell or check, for CI systems."""
 
 import re
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-if TYPE_CHECKING:
-    from devicekit.fleet.gate import GateResult
-    from devicekit.fleet.outcome import RunReport
+from devicekit.fleet.gate import GateResult
+from devicekit.fleet.outcome import RunReport
 
 # What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render(report: "RunReport") -> str:
+def render(report: RunReport) -> str:
     """Returns a suite with a case per cell: a failed one is an error, one over its limits a failure."""
     suite = _suite(f"fleet run {report.run.id}", len(report.rows) + len(report.missing))
     for row in report.rows:
@@ -27,7 +25,7 @@ def render(report: "RunReport") -> str:
     return _written(suite)
 
 
-def render_gate(result: "GateResult") -> str:
+def render_gate(result: GateResult) -> str:
     """Returns a suite with a case per check."""
     suite = _suite(f"fleet gate {result.run.id}", len(result.checks))
     for check in result.checks:

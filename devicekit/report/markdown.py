@@ -2,13 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from devicekit import words as fmt
-
-if TYPE_CHECKING:
-    from devicekit.fleet.gate import Check, GateResult
-    from devicekit.fleet.outcome import Row, RunReport
+from devicekit.fleet.gate import Check, GateResult
+from devicekit.fleet.outcome import Row, RunReport
 
 # GitHub refuses a comment of more than 65,536 characters.
 MAX_CHARACTERS = 60_000
@@ -16,7 +13,7 @@ _MARKS = {"fits": "✅", "does not fit": "⚠️", "failed": "❌", "not run": "
 _VERDICTS = {"ok": "✅", "FAIL": "❌", "allowed": "⏭️", "new": "🆕"}
 
 
-def render(report: "RunReport") -> str:
+def render(report: RunReport) -> str:
     """Returns a table of the run's cells, failures first where not all fit in a comment."""
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
     head = f"### Fleet run {report.run.id}{_label(report.run.label)}\n\n{counts or 'no cells'}"
@@ -43,7 +40,7 @@ def render(report: "RunReport") -> str:
     return _document(head, header, [*missing, *(_row(row) for row in order)], right=range(4, 9))
 
 
-def render_gate(result: "GateResult") -> str:
+def render_gate(result: GateResult) -> str:
     """Returns the checks of a gate, failures first."""
     verdict = f"❌ {fmt.plural(len(result.failures), 'failure')}" if result.failures else "✅ passed"
     baselines = ", ".join(one.id for one in result.baselines)
@@ -66,7 +63,7 @@ def _label(label: str | None) -> str:
     return f" ({text(label)})" if label else ""
 
 
-def _row(row: "Row") -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
     taken = row.cell.taken
     start = (_MARKS[row.status], text(row.cell.model), text(row.cell.device))
     if taken is None:
@@ -88,7 +85,7 @@ def _row(row: "Row") -> tuple[str, ...]:
     )
 
 
-def _check(check: "Check") -> tuple[str, ...]:
+def _check(check: Check) -> tuple[str, ...]:
     values = (check.model, check.device, check.kind, check.words, check.look_at)
     return (_VERDICTS[check.verdict], *(text(one) for one in values))
 

@@ -1,9 +1,8 @@
 """A run's rows as flat values: what CSV, Markdown and HTML show, a column each."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from devicekit.fleet.outcome import Row, RunReport
+from devicekit.fleet.outcome import Row, RunReport
 
 COLUMNS = (
     *(
@@ -42,7 +41,7 @@ COLUMNS = (
 )
 
 
-def flat(report: "RunReport") -> list[dict[str, Any]]:
+def flat(report: RunReport) -> list[dict[str, Any]]:
     """Returns a dict of COLUMNS per row, the missing ones last; None for what is unknown."""
     rows = [_flat(report.run.id, row) for row in report.rows]
     for cell in report.missing:
@@ -53,7 +52,7 @@ def flat(report: "RunReport") -> list[dict[str, Any]]:
     return rows
 
 
-def _flat(run: str, row: "Row") -> dict[str, Any]:
+def _flat(run: str, row: Row) -> dict[str, Any]:
     cell, taken, change = row.cell, row.cell.taken, row.change
     values: dict[str, Any] = dict.fromkeys(COLUMNS)
     values |= {

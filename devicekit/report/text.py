@@ -5,7 +5,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
+
+from rich.console import Console
+from rich.markup import escape as rich_escape
+from rich.measure import Measurement
+from rich.table import Table
 
 from devicekit.plugins import resolve
 
@@ -65,10 +71,6 @@ def render(results: Any, where: Terminal = Terminal()) -> str:
 
 def draw(parts: Iterable[Any], where: Terminal) -> str:
     """Returns rich renderables and strings with rich's markup as text."""
-    from io import StringIO
-
-    from rich.console import Console
-
     console = Console(
         file=StringIO(),
         width=where.width,
@@ -86,8 +88,6 @@ def draw(parts: Iterable[Any], where: Terminal) -> str:
 
 def labelled(rows: Iterable[tuple[str, str]]) -> Any:
     """Returns a two-column grid: a label, and text that wraps beside it."""
-    from rich.table import Table
-
     grid = Table.grid(padding=(0, 0))
     grid.add_column(min_width=LABEL_WIDTH, no_wrap=True)
     grid.add_column(overflow="fold")
@@ -114,13 +114,9 @@ class _Columns:
     optional: tuple[str, ...]
 
     def __rich_measure__(self, console: Any, options: Any) -> Any:
-        from rich.measure import Measurement
-
         return Measurement.get(console, options, self._table(()))
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from rich.measure import Measurement
-
         dropped: tuple[str, ...] = ()
         for count in range(len(self.optional) + 1):
             dropped = self.optional[:count]
@@ -136,8 +132,6 @@ class _Columns:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> Any:
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for position, title in enumerate(header):
         is_left = position < left or (position == len(header) - 1 and title == "")
@@ -149,8 +143,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -
 
 def escape(text: str) -> str:
     """Returns text that rich prints as it stands: brackets are no markup, control characters are shown."""
-    from rich.markup import escape as rich_escape
-
     return rich_escape(
         "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
     )

@@ -5,20 +5,18 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from devicekit.device.seam import Device, DeviceFacts
 from devicekit.errors import UsageError
 from devicekit.measurement import Plan
-
-if TYPE_CHECKING:
-    from devicekit.device.seam import Device, DeviceFacts
-    from devicekit.profile.schema import Profile
-    from devicekit.runner.measuring import Measuring
+from devicekit.profile.schema import Profile
+from devicekit.runner.measuring import Measuring
 
 
 def plan_for(
-    profile: "Profile | None",
-    facts: "DeviceFacts | None" = None,
+    profile: Profile | None,
+    facts: DeviceFacts | None = None,
     *,
     threads: int | None = None,
     timeout_s: float | None = None,
@@ -100,7 +98,7 @@ def _own_cpus() -> tuple[int, ...]:
 
 
 @contextmanager
-def hard(board: "Device", plan: Plan, how: "Measuring") -> Iterator[tuple["Device", Plan]]:
+def hard(board: Device, plan: Plan, how: Measuring) -> Iterator[tuple[Device, Plan]]:
     """Yields the device and the plan with the memory budget left to a control group, where that is asked for.
 
     Raises UsageError where there is none, or for another device than this host.

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from devicekit.device import health
 from devicekit.device.files import File, file_of, push_once
@@ -13,9 +13,7 @@ from devicekit.device.temporary import folder_prefix
 from devicekit.errors import UsageError
 from devicekit.measurement import Measurement, Plan, stability
 from devicekit.plugins import resolve
-
-if TYPE_CHECKING:
-    from devicekit.runner.measuring import Measuring
+from devicekit.runner.measuring import Measuring
 
 # What measures -> the class, made of a Measuring.
 RUNNERS = {
@@ -75,7 +73,7 @@ def push_model(
     return Prepared(model, facts, tuple(inputs), prefix)
 
 
-def runner_for(facts: DeviceFacts, how: "Measuring") -> Runner:
+def runner_for(facts: DeviceFacts, how: Measuring) -> Runner:
     """Returns the runner that is asked for, else the one that suits the device. Raises UsageError."""
     asks_for_tool = how.benchmark_model is not None or how.require_delegate
     name = how.runner or ("script" if facts.python and not asks_for_tool else "benchmark_model")
@@ -96,8 +94,6 @@ def measure_model(device: Device, model: RunnableModel, plan: Plan) -> Measureme
     Raises DeviceError, OutOfMemory, TimedOut, UnreadableOutput, WrongOutput, or MeasurementError where the
     runtime refuses the model.
     """
-    from devicekit.runner.measuring import Measuring
-
     runner = runner_for(device.describe(), Measuring())
     return measure_prepared(device, runner, runner.prepare(device, model), plan)
 

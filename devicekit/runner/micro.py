@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,6 @@ def micro_arena(path: Path, *, most_bytes: int = MOST_BYTES, runs: int = 1) -> M
 
     Raises MeasurementError where tflite-micro is not installed, or its process ends unexpectedly.
     """
-    from importlib.metadata import version
-
     if not is_installed():
         raise MeasurementError(
             "tflite-micro is not installed, which runs models as a microcontroller does",

@@ -4,6 +4,7 @@ Requests: {"model": path, "arena_bytes": most, "runs": n}. Every attempt is a fo
 interpreter ends the process where it meets something that it does not expect.
 """
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,11 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from tflite_micro.python.tflite_micro import runtime
 
 from devicekit.child import serve
 from devicekit.graph.inline import with_inline_buffers
@@ -61,8 +67,6 @@ def _least(content: bytes, total: int, most: int, *, runs: int) -> int:
 
 def _missing_ops(content: bytes) -> list[str]:
     """Returns the built-in operators of the model that TFLM has no kernel for."""
-    from ai_edge_litert import schema_py_generated as schema
-
     codes = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)).operatorCodes or []
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()}
     missing = []
@@ -75,9 +79,6 @@ def _missing_ops(content: bytes) -> list[str]:
 
 def _alone(code: int) -> bytes:
     """Returns a .tflite of one operator on one tensor, to see whether there is a kernel for it."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
     model, graph, tensor = schema.ModelT(), schema.SubGraphT(), schema.TensorT()
     op, entry = schema.OperatorT(), schema.OperatorCodeT()
     tensor.shape, tensor.type, tensor.buffer, tensor.name = [1, 4], schema.TensorType.FLOAT32, 0, "x"
@@ -97,8 +98,6 @@ def _alone(code: int) -> bytes:
 
 def _attempt(content: bytes, arena_bytes: int, *, runs: int) -> dict[str, Any]:
     """Returns total, head, tail bytes and "ns" of `runs` inferences; else "failed" and "log"."""
-    import json
-
     with tempfile.TemporaryFile("w+b") as log, tempfile.TemporaryFile("w+") as answer:
         child = os.fork()
         if child == 0:
@@ -133,9 +132,6 @@ def _first_line(text: str) -> str:
 
 
 def _run(content: bytes, arena_bytes: int, runs: int) -> dict[str, Any]:
-    import numpy as np
-    from tflite_micro.python.tflite_micro import runtime
-
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
     interpreter.print_allocations()
     samples = []
@@ -151,8 +147,6 @@ def _run(content: bytes, arena_bytes: int, runs: int) -> dict[str, Any]:
 
 
 def _inputs(content: bytes) -> int:
-    from ai_edge_litert import schema_py_generated as schema
-
     count: int = schema.Model.GetRootAs(content, 0).Subgraphs(0).InputsLength()
     return count
 

@@ -12,6 +12,7 @@ from devicekit.device.temporary import folder_prefix
 from devicekit.errors import DeviceError, MeasurementError
 from devicekit.measurement import Plan
 from devicekit.runner.measure import RunnableModel
+from devicekit.runner.script import BOARD_SCRIPT, ScriptRunner, outputs_of, run_script
 from devicekit.runner.tensors import read_inputs, write_golden
 
 _ONCE = Plan(warmup_runs=0, warmup_s=0.0, min_runs=1, min_s=0.0)
@@ -31,8 +32,6 @@ def reference(model: Path, facts: DeviceFacts) -> Iterator[Path | None]:
 
 
 def _computed(model: Path, folder: Path) -> Path | None:
-    from devicekit.runner.script import BOARD_SCRIPT, ScriptRunner, outputs_of, run_script
-
     device, runner = LocalDevice(), ScriptRunner()
     try:
         prepared = runner.prepare(device, RunnableModel(model, sha256_file(model)))

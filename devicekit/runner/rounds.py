@@ -3,16 +3,14 @@
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from devicekit import progress
+from devicekit.device.health import pinned_governor
+from devicekit.device.seam import Device
 from devicekit.errors import DeviceError, MeasurementError
 from devicekit.measurement import Measurement, Plan
+from devicekit.runner.measure import Prepared, RunnableModel, measure_prepared, runner_for
 from devicekit.runner.measuring import NO_WISHES, Measuring
-
-if TYPE_CHECKING:
-    from devicekit.device.seam import Device
-    from devicekit.runner.measure import Prepared, RunnableModel
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ def only(rounds: Rounds) -> Measurement:
 
 
 def measure_in_rounds(
-    board: "Device",
-    models: Mapping[str, "RunnableModel"],
+    board: Device,
+    models: Mapping[str, RunnableModel],
     plan: Plan,
     *,
     count: int,
@@ -50,8 +48,6 @@ def measure_in_rounds(
     Each round has its own order, the same in every run, so that none always runs behind the same neighbour. A
     model that fails takes no further turn. The plan's governor holds for all of them.
     """
-    from devicekit.device.health import pinned_governor
-
     taken: dict[str, list[Measurement]] = {name: [] for name in models}
     failed: dict[str, MeasurementError] = {}
     lost = None
@@ -65,8 +61,8 @@ def measure_in_rounds(
 
 
 def _take_turns(
-    board: "Device",
-    models: Mapping[str, "RunnableModel"],
+    board: Device,
+    models: Mapping[str, RunnableModel],
     plan: Plan,
     *,
     count: int,
@@ -75,8 +71,6 @@ def _take_turns(
     failed: dict[str, MeasurementError],
 ) -> None:
     """Adds to `taken` and `failed`, so that what was measured stays when the device is lost."""
-    from devicekit.runner.measure import measure_prepared, runner_for
-
     runner = runner_for(board.describe(), how)
     plan = replace(plan, min_s=plan.min_s / count, max_runs=plan.max_runs // count)
     turns = [name for turn in range(count) for name in _shuffled(models, turn)]

@@ -1,13 +1,16 @@
 """Inputs to feed and outputs to compare: raw little-endian bytes on the device, numpy arrays here."""
 
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from devicekit.errors import LoadError, WrongOutput
-
-if TYPE_CHECKING:
-    import numpy as np
+from devicekit.graph.randomness import random_outputs
+from devicekit.graph.ranges import random_inputs
+from devicekit.graph.read import read_graph
 
 SEED = 0
 # Float outputs may differ by this part of the largest golden value: float32 kernels add up in another order
@@ -25,8 +28,6 @@ def read_inputs(model: Path, golden: Path | None) -> dict[str, bytes]:
     Strings have no raw bytes: theirs are empty, and no random inputs are made for a model that takes them.
     Raises LoadError.
     """
-    import numpy as np
-
     arrays = _part(golden, "in/") if golden else _random_inputs(model)
     return {
         name: b"" if array.dtype.kind in "OSU" else np.ascontiguousarray(array).tobytes()
@@ -40,11 +41,6 @@ def write_golden(model: Path, outputs: Mapping[tuple[str, str], bytes], path: Pa
     `outputs` are by (signature name, tensor name). None where there are none that another run would give too,
     or none that numpy has a type for.
     """
-    import numpy as np
-
-    from devicekit.graph.randomness import random_outputs
-    from devicekit.graph.read import read_graph
-
     graph = read_graph(model)
     random = set(random_outputs(graph))
     arrays: dict[str, Any] = {f"in/{name}": array for name, array in _random_inputs(model).items()}
@@ -70,8 +66,6 @@ def compare(
     QUANTIZED_STEPS; truth values and integers without one (a class index) must be equal. Raises WrongOutput,
     LoadError.
     """
-    import numpy as np
-
     expected = _part(golden, "out/")
     if not expected:
         return None
@@ -94,10 +88,8 @@ def compare(
     return {"outputs": len(expected), "max_difference": largest}
 
 
-def _difference(found: "np.ndarray[Any, Any]", expected: "np.ndarray[Any, Any]") -> float:
+def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
     """Returns the largest difference: in steps for integers, relative to the largest value for floats."""
-    import numpy as np
-
     if not expected.size:
         return 0.0
     if expected.dtype.kind not in "fc":
@@ -119,16 +111,12 @@ def _output(name: str, outputs: Mapping[tuple[str, str], bytes]) -> tuple[Collec
 
 def _quantized_outputs(model: Path) -> set[str]:
     """Returns the outputs whose numbers stand for values by a scale, by both their names."""
-    from devicekit.graph.read import read_graph
-
     named = read_graph(model).output_tensors.items()
     return {either for name, tensor in named if tensor.scale for either in (name, tensor.name)}
 
 
 def _float_tolerance(model: Path) -> float:
     """Returns HYBRID_TOLERANCE where an op rounds to 8 or 16 bits; weights may only be kept so."""
-    from devicekit.graph.read import read_graph
-
     for subgraph in read_graph(model).subgraphs:
         for op in subgraph.ops:
             tensors = [subgraph.tensors[index] for index in (*op.inputs, *op.outputs) if index >= 0]
@@ -138,11 +126,7 @@ def _float_tolerance(model: Path) -> float:
     return FLOAT_TOLERANCE
 
 
-def _part(golden: Path, prefix: str) -> "dict[str, np.ndarray[Any, Any]]":
-    import zipfile
-
-    import numpy as np
-
+def _part(golden: Path, prefix: str) -> dict[str, np.ndarray[Any, Any]]:
     try:
         # Opened here: numpy leaves the file of a broken archive open.
         with golden.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -153,10 +137,7 @@ def _part(golden: Path, prefix: str) -> "dict[str, np.ndarray[Any, Any]]":
         ) from error
 
 
-def _random_inputs(model: Path) -> "dict[str, np.ndarray[Any, Any]]":
-    from devicekit.graph.ranges import random_inputs
-    from devicekit.graph.read import read_graph
-
+def _random_inputs(model: Path) -> dict[str, np.ndarray[Any, Any]]:
     graph = read_graph(model)
     if any(tensor.dtype in ("string", "resource", "variant") for tensor in graph.input_tensors.values()):
         return {}

@@ -3,7 +3,14 @@
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from devicekit.errors import DevicekitError, UsageError
 from devicekit.fleet.history import history
@@ -13,11 +20,6 @@ from devicekit.report.html.table import Place
 from devicekit.report.html.vega import bundle
 from devicekit.store.open import Store
 from devicekit.store.reading import device_facts, last_runs, names, newest_on, states_of
-
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 COOKIE = "devicekit-token"
 RUNS_SHOWN = 200
@@ -30,17 +32,12 @@ _POLICY = (
 )
 
 
-def application(store: Store, *, hosts: Sequence[str], token: str | None) -> "Starlette":
+def application(store: Store, *, hosts: Sequence[str], token: str | None) -> Starlette:
     """Returns the app. `hosts` are the names it answers to (a page of another site cannot reach it by a name
     of its own), `token` what a visitor must show: ?token=… once, a cookie from then on; None: nothing."""
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
-    from starlette.routing import Route
 
-    def page(make: "Callable[[Request, Place], str]") -> "Callable[[Request], Response]":
-        def answer(request: "Request") -> "Response":
+    def page(make: Callable[[Request, Place], str]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
             if (refusal := refused(request)) is not None:
                 return refusal
             place = Place(is_served=True, nonce=secrets.token_urlsafe(16))
@@ -61,7 +58,7 @@ def application(store: Store, *, hosts: Sequence[str], token: str | None) -> "St
 
         return answer
 
-    def refused(request: "Request") -> "Response | None":
+    def refused(request: Request) -> Response | None:
         if token is None:
             return None
         given = request.query_params.get("token")
@@ -75,7 +72,7 @@ def application(store: Store, *, hosts: Sequence[str], token: str | None) -> "St
             return None
         return PlainTextResponse("a token is needed: open the address that `devicekit serve` printed\n", 401)
 
-    def script(request: "Request") -> "Response":
+    def script(request: Request) -> Response:
         if (refusal := refused(request)) is not None:
             return refusal
         return PlainTextResponse(
@@ -98,7 +95,7 @@ def application(store: Store, *, hosts: Sequence[str], token: str | None) -> "St
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
 
 
-def _name(request: "Request", key: str) -> str:
+def _name(request: Request, key: str) -> str:
     return str(request.path_params[key])
 
 

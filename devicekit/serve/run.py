@@ -7,7 +7,10 @@ import socket
 import sys
 from pathlib import Path
 
+import uvicorn
+
 from devicekit.errors import UsageError
+from devicekit.serve.app import application
 from devicekit.store.open import open_store
 
 BACKLOG = 128
@@ -15,10 +18,6 @@ BACKLOG = 128
 
 def serve_store(store: str | Path | None, *, host: str, port: int, token: str | None) -> None:
     """Serves the store until Ctrl-C. Raises UsageError where nothing can listen there."""
-    import uvicorn
-
-    from devicekit.serve.app import application
-
     is_local = _is_loopback(host)
     token = token or (None if is_local else secrets.token_urlsafe(24))
     with open_store(store) as opened, _listening(host, port) as listener:

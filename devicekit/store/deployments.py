@@ -1,28 +1,24 @@
 """Filing what `deploy` found, as a run of one cell."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devicekit.errors import StoreError
+from devicekit.pipeline.deployment import Deployment
 from devicekit.store.filing import ModelRef, Outcome, PlannedCell, end_run, file_cell, new_run
 from devicekit.store.open import open_store
-
-if TYPE_CHECKING:
-    from devicekit.pipeline.deployment import Deployment
 
 _log = logging.getLogger(__name__)
 NOWHERE = ""
 
 
-def file_in_store(deployment: "Deployment", device: str, store: str | Path | None) -> "Deployment":
+def file_in_store(deployment: Deployment, device: str, store: str | Path | None) -> Deployment:
     """Files a deployment, measured on the device of that name, in a store; returns it with its run's id.
 
     `store` is as in `open_store`; NOWHERE for none. The results lie in the deployment's folder by now: a
     store that takes nothing is a warning, not the end.
     """
-    from dataclasses import replace
-
     if store == NOWHERE:
         return deployment
     source, profile = deployment.source, deployment.profile

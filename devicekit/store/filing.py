@@ -5,19 +5,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from devicekit.device.seam import DeviceFacts
 from devicekit.errors import DevicekitError, StoreError
+from devicekit.fit.candidate import Candidate
 from devicekit.measurement import Measurement, percentile
+from devicekit.profile.schema import Profile
+from devicekit.store import schema as t
 from devicekit.store.open import Store
 from devicekit.words import VERSION
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
-
-    from devicekit.device.seam import DeviceFacts
-    from devicekit.fit.candidate import Candidate
-    from devicekit.profile.schema import Profile
 
 Kind = Literal["deploy", "fleet"]
 QUANTILES = (5, 25, 50, 75, 95)
@@ -39,7 +40,7 @@ class PlannedCell:
     """One model on one device: `device` is the alias in the fleet file, or the address."""
 
     model: ModelRef
-    profile: "Profile"
+    profile: Profile
     device: str
     address: str
 
@@ -52,10 +53,10 @@ class Outcome:
     """
 
     error: DevicekitError | None
-    candidates: "Sequence[Candidate]" = ()
-    facts: "DeviceFacts | None" = None
+    candidates: Sequence[Candidate] = ()
+    facts: DeviceFacts | None = None
     attempts: int = 1
-    versions: "Mapping[str, str] | None" = None
+    versions: Mapping[str, str] | None = None
 
     @property
     def state(self) -> str:
@@ -77,11 +78,6 @@ def new_run(
     label: str | None = None,
 ) -> str:
     """Files a run with all its cells as planned; returns its id. Raises StoreError."""
-    from sqlalchemy import insert
-    from sqlalchemy.exc import IntegrityError
-
-    from devicekit.store import schema as t
-
     for attempt in itertools.count(1):
         started_at = _now()
         try:
@@ -107,10 +103,6 @@ def new_run(
 
 def file_cell(store: Store, run_id: str, cell: PlannedCell, outcome: Outcome) -> None:
     """Files how a planned cell ended, in place of an earlier failure. Raises StoreError, StoreFull."""
-    from sqlalchemy import delete, select, update
-
-    from devicekit.store import schema as t
-
     with store.writing() as connection:
         ids = _cell_keys(connection, cell)
         where = [t.cells.c.run_id == run_id, *(t.cells.c[key] == value for key, value in ids.items())]
@@ -140,22 +132,14 @@ def file_cell(store: Store, run_id: str, cell: PlannedCell, outcome: Outcome) ->
 
 def end_run(store: Store, run_id: str) -> None:
     """Notes that a run came to its end; one without that was interrupted, and resumes."""
-    from sqlalchemy import update
-
-    from devicekit.store import schema as t
-
     with store.writing() as connection:
         connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(ended_at=_now()))
 
 
 def add_measurements(
-    connection: "Connection", rows: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]]
+    connection: Connection, rows: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]]
 ) -> None:
     """Inserts measurements (rows of the table without `id`), and each one's document beside it."""
-    from sqlalchemy import insert
-
-    from devicekit.store import schema as t
-
     if not rows:
         return
     returning = insert(t.measurements).returning(t.measurements.c.id, sort_by_parameter_order=True)
@@ -196,12 +180,9 @@ def rounds_us(measurement: Measurement) -> list[float] | None:
 
 
 def id_of(
-    connection: "Connection", table: "Table", key: Mapping[str, Any], values: Mapping[str, Any] | None = None
+    connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any] | None = None
 ) -> int:
     """Returns the id of the row with that unique key; inserts it, with `values`, where there is none."""
-    from sqlalchemy import select
-    from sqlalchemy.dialects import postgresql, sqlite
-
     wanted = select(table.c.id).where(*(table.c[name] == value for name, value in key.items()))
     found = connection.execute(wanted).scalar()
     if found is None:
@@ -212,11 +193,7 @@ def id_of(
     return int(found)
 
 
-def _plan(connection: "Connection", run_id: str, cells: Sequence[PlannedCell]) -> None:
-    from sqlalchemy import insert
-
-    from devicekit.store import schema as t
-
+def _plan(connection: Connection, run_id: str, cells: Sequence[PlannedCell]) -> None:
     rows = [
         {"run_id": run_id, **_cell_keys(connection, cell), **_profile(connection, cell)} for cell in cells
     ]
@@ -224,9 +201,7 @@ def _plan(connection: "Connection", run_id: str, cells: Sequence[PlannedCell]) -
         connection.execute(insert(t.cells), [{**row, "state": "planned", "attempts": 0} for row in rows])
 
 
-def _cell_keys(connection: "Connection", cell: PlannedCell) -> dict[str, int]:
-    from devicekit.store import schema as t
-
+def _cell_keys(connection: Connection, cell: PlannedCell) -> dict[str, int]:
     model = {"name": cell.model.name, "sha256": cell.model.sha256}
     return {
         "model_id": id_of(connection, t.models, model, {"kind": cell.model.kind}),
@@ -234,22 +209,14 @@ def _cell_keys(connection: "Connection", cell: PlannedCell) -> dict[str, int]:
     }
 
 
-def _profile(connection: "Connection", cell: PlannedCell) -> dict[str, int]:
-    from devicekit.store import schema as t
-
+def _profile(connection: Connection, cell: PlannedCell) -> dict[str, int]:
     key = {"name": cell.profile.name, "sha256": cell.profile.sha256}
     document = cell.profile.to_json()
     document.pop("path", None)  # of this machine
     return {"profile_id": id_of(connection, t.profiles, key, {"document": document})}
 
 
-def _file_candidates(
-    connection: "Connection", cell_id: int, ids: Mapping[str, int], outcome: Outcome
-) -> None:
-    from sqlalchemy import insert
-
-    from devicekit.store import schema as t
-
+def _file_candidates(connection: Connection, cell_id: int, ids: Mapping[str, int], outcome: Outcome) -> None:
     rows, documents, broken = [], [], []
     for candidate in outcome.candidates:
         broken += [
@@ -286,12 +253,8 @@ def _file_candidates(
         connection.execute(insert(t.findings), broken)
 
 
-def next_id(connection: "Connection", day: datetime) -> str:
+def next_id(connection: Connection, day: datetime) -> str:
     """Returns the next free number of a run that begins on that day."""
-    from sqlalchemy import func, select
-
-    from devicekit.store import schema as t
-
     prefix = f"{day:%Y-%m-%d}-"
     # By length first: 10000 comes after 9999.
     last = connection.execute(

@@ -1,5 +1,6 @@
 """Opening a store: where it is, which schema it has, and what its database's errors mean."""
 
+import logging
 import os
 import sqlite3
 import time
@@ -7,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from platformdirs import user_data_path
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from devicekit.errors import NewerStore, StoreError, StoreFull
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+from devicekit.store.schema import HEAD
 
 STORE = "DEVICEKIT_STORE"
 DATA_DIR = "DEVICEKIT_DATA_DIR"
@@ -26,17 +31,17 @@ _MIGRATING = 0x6465766B
 class Store:
     """An open store. `name` is how messages call it: a path, or a URL without its password."""
 
-    engine: "Engine"
+    engine: Engine
     name: str
 
     @contextmanager
-    def reading(self) -> "Iterator[Connection]":
+    def reading(self) -> Iterator[Connection]:
         """Yields a connection. Raises StoreError where the database fails."""
         with speaking(self.name), self.engine.execution_options(writes=False).connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> "Iterator[Connection]":
+    def writing(self) -> Iterator[Connection]:
         """Yields a connection in a transaction: it is kept whole or not at all. Raises StoreError."""
         with speaking(self.name), self.engine.begin() as connection:
             yield connection
@@ -48,8 +53,6 @@ def default_store() -> str:
         return named
     if folder := os.environ.get(DATA_DIR):
         return str(Path(folder) / "results.db")
-    from platformdirs import user_data_path
-
     return str(user_data_path("devicekit", appauthor=False) / "results.db")
 
 
@@ -72,8 +75,6 @@ def open_store(where: str | Path | None = None) -> Iterator[Store]:
 @contextmanager
 def speaking(name: str) -> Iterator[None]:
     """Turns what the database raises in its block into a StoreError that says what to do."""
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
     try:
         yield
     except DBAPIError as error:
@@ -99,11 +100,7 @@ def _remedy(words: str) -> str:
     return "check that the database answers and that its user may write there"
 
 
-def _engine(where: str) -> "tuple[Engine, str]":
-    from sqlalchemy import create_engine, event
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
+def _engine(where: str) -> tuple[Engine, str]:
     is_path = "://" not in where
     name = where
     try:
@@ -155,17 +152,15 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
             time.sleep(0.02)
 
 
-def _begin_sqlite(connection: "Connection") -> None:
+def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: two writers wait for each other here, instead of failing in the middle of a transaction.
     options = connection.get_execution_options()
     if options.get("isolation_level") != "AUTOCOMMIT":  # VACUUM takes no transaction
         connection.exec_driver_sql(f"BEGIN {'IMMEDIATE' if options.get('writes', True) else 'DEFERRED'}")
 
 
-def _migrate(engine: "Engine", name: str) -> None:
+def _migrate(engine: Engine, name: str) -> None:
     """Brings the schema up to HEAD, once, whoever else opens it now. Raises NewerStore."""
-    from devicekit.store.schema import HEAD
-
     with engine.connect() as connection:
         revision = _revision(connection, name)
     if revision == HEAD:
@@ -177,12 +172,7 @@ def _migrate(engine: "Engine", name: str) -> None:
             _upgrade(connection)
 
 
-def _upgrade(connection: "Connection") -> None:
-    import logging
-
-    from alembic import command
-    from alembic.config import Config
-
+def _upgrade(connection: Connection) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -190,10 +180,8 @@ def _upgrade(connection: "Connection") -> None:
     command.upgrade(config, "head")
 
 
-def _revision(connection: "Connection", name: str) -> str | None:
+def _revision(connection: Connection, name: str) -> str | None:
     """Returns the revision of a store, None for an empty database. Raises NewerStore, StoreError."""
-    from sqlalchemy import inspect
-
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" not in tables:
         if tables:

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from devicekit.errors import UsageError
+from devicekit.store import schema as t
 from devicekit.words import nearest
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row, Select
 
 LAST = "last"
 _N_LAST = re.compile(r"(\d{1,4})-last")
@@ -105,21 +105,17 @@ class Cell:
         return None if self.taken else "not run yet"
 
 
-def last_runs(connection: "Connection", *, limit: int, kind: str | None = None) -> list[Run]:
+def last_runs(connection: Connection, *, limit: int, kind: str | None = None) -> list[Run]:
     """Returns runs, the newest first."""
-    from devicekit.store import schema as t
-
     wanted = _runs().limit(limit)
     return [_run(row) for row in connection.execute(wanted.where(t.runs.c.kind == kind) if kind else wanted)]
 
 
-def find_run(connection: "Connection", name: str = LAST, *, kind: str | None = None) -> Run:
+def find_run(connection: Connection, name: str = LAST, *, kind: str | None = None) -> Run:
     """Returns the run of that id, the newest with that label, or for "last" the newest of all, or of `kind`.
 
     Raises UsageError where there is none.
     """
-    from devicekit.store import schema as t
-
     wanted = _runs().limit(1)
     if name == LAST:
         wanted = wanted.where(t.runs.c.kind == kind) if kind else wanted
@@ -141,10 +137,8 @@ def find_run(connection: "Connection", name: str = LAST, *, kind: str | None = N
     )
 
 
-def runs_before(connection: "Connection", run: Run, *, count: int) -> list[Run]:
+def runs_before(connection: Connection, run: Run, *, count: int) -> list[Run]:
     """Returns the runs of the same kind before `run`, the newest first."""
-    from devicekit.store import schema as t
-
     older = (t.runs.c.started_at < run.started_at) | (
         (t.runs.c.started_at == run.started_at) & (t.runs.c.id < run.id)
     )
@@ -152,13 +146,11 @@ def runs_before(connection: "Connection", run: Run, *, count: int) -> list[Run]:
     return [_run(row) for row in connection.execute(wanted)]
 
 
-def baseline_runs(connection: "Connection", name: str, run: Run) -> list[Run]:
+def baseline_runs(connection: Connection, name: str, run: Run) -> list[Run]:
     """Returns the runs that `name` means as a baseline of `run`: an id, a label, "last", or "N-last".
 
     A label means its newest run but `run` itself. Raises UsageError where there is none.
     """
-    from devicekit.store import schema as t
-
     count = 1 if name == LAST else int(match[1]) if (match := _N_LAST.fullmatch(name)) else None
     if count is not None:
         found = runs_before(connection, run, count=max(count, 1))
@@ -177,26 +169,20 @@ def baseline_runs(connection: "Connection", name: str, run: Run) -> list[Run]:
     return [found_run]
 
 
-def cells_of(connection: "Connection", run_id: str) -> list[Cell]:
+def cells_of(connection: Connection, run_id: str) -> list[Cell]:
     """Returns a run's cells, in the order they were planned."""
-    from devicekit.store import schema as t
-
     rows = connection.execute(_cells().where(t.cells.c.run_id == run_id).order_by(t.cells.c.id))
     # A cell whose candidates were all rejected has measurements, and none that was chosen.
     return [_cell(row) for row in rows]
 
 
 def history_of(
-    connection: "Connection", model: str, *, device: str | None = None, limit: int = 1000
+    connection: Connection, model: str, *, device: str | None = None, limit: int = 1000
 ) -> list[Cell]:
     """Returns the measured cells of a model by name, the oldest first: the `limit` newest of them.
 
     Raises UsageError where the store knows no such model, or no such device.
     """
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     models = _ids(connection, t.models, model, what="model")
     wanted = select(t.measurements.c.cell_id).where(
         t.measurements.c.model_id.in_(models), t.measurements.c.is_chosen == 1
@@ -212,12 +198,8 @@ def history_of(
     return [_cell(row) for row in rows]
 
 
-def findings_of(connection: "Connection", cell_ids: Sequence[int]) -> dict[int, list[Mapping[str, str]]]:
+def findings_of(connection: Connection, cell_ids: Sequence[int]) -> dict[int, list[Mapping[str, str]]]:
     """Returns the broken rules of each cell: recipe, rule, detail, remedy."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     found: dict[int, list[Mapping[str, str]]] = {}
     for start in range(0, len(cell_ids), 500):
         part = cell_ids[start : start + 500]
@@ -228,23 +210,15 @@ def findings_of(connection: "Connection", cell_ids: Sequence[int]) -> dict[int, 
     return found
 
 
-def document_of(connection: "Connection", measurement_id: int) -> Mapping[str, Any]:
+def document_of(connection: Connection, measurement_id: int) -> Mapping[str, Any]:
     """Returns the whole measurement, samples and conditions included."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     wanted = select(t.samples.c.document).where(t.samples.c.measurement_id == measurement_id)
     document: Mapping[str, Any] = connection.execute(wanted).scalar_one()
     return document
 
 
-def conditions_of(connection: "Connection", measurement_ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+def conditions_of(connection: Connection, measurement_ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
     """Returns the conditions before and after of each measurement, by its id, without its samples."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     found = {}
     for start in range(0, len(measurement_ids), 500):
         part = measurement_ids[start : start + 500]
@@ -254,12 +228,8 @@ def conditions_of(connection: "Connection", measurement_ids: Sequence[int]) -> d
     return found
 
 
-def states_of(connection: "Connection", run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+def states_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Returns how many cells of each run have each state: {"done": 5, "failed": 1}."""
-    from sqlalchemy import func, select
-
-    from devicekit.store import schema as t
-
     found: dict[str, dict[str, int]] = {}
     for start in range(0, len(run_ids), 500):
         part = run_ids[start : start + 500]
@@ -269,12 +239,8 @@ def states_of(connection: "Connection", run_ids: Sequence[str]) -> dict[str, dic
     return found
 
 
-def device_facts(connection: "Connection", device: str) -> Mapping[str, Any] | None:
+def device_facts(connection: Connection, device: str) -> Mapping[str, Any] | None:
     """Returns what a device last said about itself, None before it did. Raises UsageError."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     [number] = _ids(connection, t.devices, device, what="device")
     facts: Mapping[str, Any] | None = connection.execute(
         select(t.devices.c.facts).where(t.devices.c.id == number)
@@ -282,12 +248,8 @@ def device_facts(connection: "Connection", device: str) -> Mapping[str, Any] | N
     return facts
 
 
-def newest_on(connection: "Connection", device: str) -> list[Cell]:
+def newest_on(connection: Connection, device: str) -> list[Cell]:
     """Returns the newest measured cell of each model on a device, by the model's name."""
-    from sqlalchemy import func, select
-
-    from devicekit.store import schema as t
-
     [number] = _ids(connection, t.devices, device, what="device")
     m = t.measurements
     newest = (
@@ -301,20 +263,14 @@ def newest_on(connection: "Connection", device: str) -> list[Cell]:
     return list({cell.model: cell for cell in map(_cell, rows)}.values())
 
 
-def names(connection: "Connection") -> tuple[list[str], list[str]]:
+def names(connection: Connection) -> tuple[list[str], list[str]]:
     """Returns the names of all models and of all devices, sorted."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     models = connection.execute(select(t.models.c.name).distinct().order_by(t.models.c.name)).scalars()
     devices = connection.execute(select(t.devices.c.name).order_by(t.devices.c.name)).scalars()
     return list(models), list(devices)
 
 
-def _ids(connection: "Connection", table: Any, name: str, *, what: str) -> list[int]:
-    from sqlalchemy import select
-
+def _ids(connection: Connection, table: Any, name: str, *, what: str) -> list[int]:
     ids = list(connection.execute(select(table.c.id).where(table.c.name == name)).scalars())
     if ids:
         return ids
@@ -326,15 +282,11 @@ def _ids(connection: "Connection", table: Any, name: str, *, what: str) -> list[
     )
 
 
-def _runs() -> "Select[Any]":
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
+def _runs() -> Select[Any]:
     return select(t.runs).order_by(t.runs.c.started_at.desc(), t.runs.c.id.desc())
 
 
-def _run(row: "Row[Any]") -> Run:
+def _run(row: Row[Any]) -> Run:
     values = dict(row._mapping)
     for key in ("started_at", "ended_at"):
         values[key] = utc(values[key])
@@ -358,12 +310,8 @@ _TAKEN = (
 _CELL = ("id", "run_id", "state", "verdict", "error", "attempts", "facts", "ended_at")
 
 
-def _cells() -> "Select[Any]":
+def _cells() -> Select[Any]:
     """Returns the query for cells: each with its chosen measurement, or nulls."""
-    from sqlalchemy import and_, select
-
-    from devicekit.store import schema as t
-
     chosen = and_(t.measurements.c.cell_id == t.cells.c.id, t.measurements.c.is_chosen == 1)
     return (
         select(
@@ -390,7 +338,7 @@ def _cells() -> "Select[Any]":
     )
 
 
-def _cell(row: "Row[Any]") -> Cell:
+def _cell(row: Row[Any]) -> Cell:
     found = row._mapping
     values = {name: found[f"c_{name}"] for name in _CELL}
     values["ended_at"] = utc(values["ended_at"])

@@ -7,17 +7,17 @@ Format history (`devicekit_store` on the first line)
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, DateTime, Float, Integer, String, insert, select
 
 from devicekit import progress
 from devicekit.errors import UsageError
 from devicekit.measurement import from_json
+from devicekit.store import schema as t
 from devicekit.store.filing import add_measurements, id_of, next_id
 from devicekit.store.open import Store
 from devicekit.store.reading import utc
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 FORMAT = 1
 BATCH = 500
@@ -27,10 +27,6 @@ MAX_LINE_BYTES = 64 * 2**20
 
 def export(store: Store) -> Iterator[str]:
     """Yields the lines of the whole store, each with its newline. Raises StoreError."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     yield _line({"devicekit_store": FORMAT, "schema": t.HEAD})
     with store.reading() as connection:
         streamed = connection.execution_options(yield_per=BATCH)
@@ -41,10 +37,6 @@ def export(store: Store) -> Iterator[str]:
 
 
 def _cells(store: Store) -> Iterator[str]:
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     last, done = 0, 0
     while True:
         with store.reading() as connection:  # a transaction per batch: a long export keeps nobody waiting
@@ -107,12 +99,8 @@ def import_(store: Store, lines: Iterable[str], *, name: str) -> tuple[int, int]
     return added, read - added
 
 
-def add_cells(connection: "Connection", batch: Iterable[Mapping[str, Any]]) -> None:
+def add_cells(connection: Connection, batch: Iterable[Mapping[str, Any]]) -> None:
     """Inserts whole cells: {"row", "measurements": [{…, "document"}], "findings"}, without ids."""
-    from sqlalchemy import insert
-
-    from devicekit.store import schema as t
-
     batch = list(batch)
     returning = insert(t.cells).returning(t.cells.c.id, sort_by_parameter_order=True)
     ids = connection.execute(returning, [dict(one["row"]) for one in batch]).scalars().all()
@@ -138,10 +126,6 @@ def vacuum(store: Store) -> None:
 
 def _add(store: Store, batch: Sequence[Mapping[str, Any]]) -> int:
     """Adds the cells that the store has not; returns how many."""
-    from sqlalchemy import select
-
-    from devicekit.store import schema as t
-
     key = ("run_id", "model_id", "device_id")
     with store.writing() as connection:
         runs = {one["row"]["run_id"] for one in batch}
@@ -178,9 +162,7 @@ class _Reader:
         if not self._number:
             raise self._wrong("the file is empty")
 
-    def take(self, connection: "Connection", document: Mapping[str, Any]) -> None:
-        from devicekit.store import schema as t
-
+    def take(self, connection: Connection, document: Mapping[str, Any]) -> None:
         table, row = document.get("table"), document.get("row")
         keys = {"models": ("name", "sha256"), "profiles": ("name", "sha256"), "devices": ("name",)}
         if table == "runs" and isinstance(row, dict):
@@ -202,7 +184,6 @@ class _Reader:
 
     def cell(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a cell with the store's ids."""
-        from devicekit.store import schema as t
 
         def mapped(table: Any, values: Mapping[str, Any], **columns: str) -> dict[str, Any]:
             row = _columns(table, values)
@@ -230,11 +211,7 @@ class _Reader:
         cell: dict[str, Any] = self._checked(made)
         return cell
 
-    def _take_run(self, connection: "Connection", row: Mapping[str, Any]) -> None:
-        from sqlalchemy import insert, select
-
-        from devicekit.store import schema as t
-
+    def _take_run(self, connection: Connection, row: Mapping[str, Any]) -> None:
         values = _columns(t.runs, row)
         number, began = values["id"], values["started_at"]
         same = select(t.runs.c.id).where(t.runs.c.started_at == began, t.runs.c.kind == values["kind"])
@@ -261,8 +238,6 @@ class _Reader:
 
 def _columns(table: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row's columns that the table has, with times as times. Raises KeyError for missing ones."""
-    from sqlalchemy import DateTime
-
     values = {}
     for column in table.columns:
         if column.name not in row and column.name in ("id", "cell_id"):
@@ -297,8 +272,6 @@ _SHAPES: Mapping[str, Callable[[Any], bool]] = {
 
 def _judged(name: str, column: Any, value: Any) -> Any:
     """Returns the value. Raises ValueError where the column cannot be that."""
-    from sqlalchemy import BigInteger, Float, Integer, String
-
     if name in _WORDS and value not in _WORDS[name]:
         raise ValueError(f"{name} is {value!r}")
     if name in _SHAPES:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import tensorflow as tf
+
 
 def mend_addition() -> None:
     """Makes Keras 3 add a tensor of the shape [1, C, 1] as it adds one of [B, C, 1].
@@ -9,7 +11,6 @@ def mend_addition() -> None:
     Its backend takes what squeezes to a vector for a bias, and adds that along an axis of the same size, the
     last one first: with a batch of 1, ordinary activations squeeze to one (Keras 3.15, November 2026).
     """
-    import tensorflow as tf
     from keras.src.backend.common import dtypes
     from keras.src.backend.tensorflow import numpy as backend
     from keras.src.backend.tensorflow.core import convert_to_tensor

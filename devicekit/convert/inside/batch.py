@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.inside.load import Loaded
 from devicekit.convert.remedies.emit import all_ops
 from devicekit.convert.remedies.proof import FLOOR, RANDOM_FEEDS, Feed, distance, feeds, run, wide
@@ -56,9 +59,6 @@ def _difference(found: Any, singles: list[Any]) -> float:
 
 
 def _in_batch(loaded: Loaded, singles: list[Feed]) -> Mapping[str, Any]:
-    import numpy as np
-    import tensorflow as tf
-
     columns = (np.concatenate(column) for column in zip(*singles, strict=True))
     tensors = [tf.constant(column, spec.dtype) for column, spec in zip(columns, loaded.inputs, strict=True)]
     return {name: wide(value.numpy()) for name, value in loaded.call(*tensors).items()}

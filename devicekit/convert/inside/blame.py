@@ -1,5 +1,6 @@
 """Words for a model that does not load or run: the layer, or the line of the user's own code, at fault."""
 
+import inspect
 import json
 import re
 import sys
@@ -170,8 +171,6 @@ def _misfit(given: Path, error: BaseException, objects: Mapping[str, Any]) -> st
 
 
 def _line_of(thing: Any) -> int:
-    import inspect
-
     try:
         return inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):

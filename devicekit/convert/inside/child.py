@@ -1,20 +1,13 @@
-"""The conversion child: source model -> float .tflite and reference outputs. TensorFlow stays in here."""
+"""The conversion child: decides on a file before anything that loads models is imported."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit.child import serve
-from devicekit.convert.container import Header, format_of, read_header
+from devicekit.convert.container import format_of, read_header
 from devicekit.convert.objects import functions_in
-from devicekit.convert.source import FLOAT_NAME, REFERENCE_NAME
-from devicekit.errors import Unsupported
-
-if TYPE_CHECKING:
-    from devicekit.convert.inside.load import Loaded
-    from devicekit.convert.remedies.apply import Rewritten
 
 
 def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -30,93 +23,13 @@ def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     own = Path(request["custom_objects"]) if request["custom_objects"] else None
     functions = functions_in(own)
     header = read_header(path, format_of(path), trusted=request["trust"], functions=functions)
+    # TensorFlow and tf_keras come in only now that the file is decided on.
+    from devicekit.convert.inside.conversion import conversion
+
     yield {"phase": "loading"}
     # The converter's own files lie in ours, so that they go with them when this child is killed.
     with tempfile.TemporaryDirectory(dir=out_dir) as tempfile.tempdir:
-        yield from _convert(path, header, request, out_dir)
-
-
-def _convert(
-    path: Path, header: Header, request: Mapping[str, Any], out_dir: Path
-) -> Iterator[dict[str, Any]]:
-    import numpy as np
-
-    from devicekit.convert.inside.batch import mixed_samples
-    from devicekit.convert.inside.load import layers_in, load
-    from devicekit.convert.inside.lower import trace, with_outputs
-    from devicekit.convert.inside.outside import Apart, refuse_strings, set_apart, with_reasons
-    from devicekit.convert.inside.verify import verify
-    from devicekit.convert.remedies import REMEDIES
-    from devicekit.convert.remedies.apply import Rewritten, rewritten
-
-    custom_objects = Path(request["custom_objects"]) if request["custom_objects"] else None
-    loaded = load(
-        path,
-        header,
-        trusted=request["trust"],
-        custom_objects=custom_objects,
-        shapes=request["shapes"],
-        scratch=Path(tempfile.gettempdir()),
-    )
-    yield {"phase": "converting"}
-    function = trace(loaded)
-    mixed = mixed_samples(loaded, function)
-    apart, model = Apart(function, trace), Rewritten(function, function)
-    if request["rewrite"]:
-        apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)
-    refuse_strings(path, apart, may_rewrite=request["rewrite"])
-    if request["rewrite"]:
-        model = rewritten(loaded, apart.function, apart.trace)
-    tflite = out_dir / FLOAT_NAME
-    try:
-        unverified = _lowered(loaded, model, request, tflite)
-    except Unsupported as error:
-        raise with_reasons(error, apart.refused) from error
-    yield {"phase": "verifying"}
-    verified = verify(path, function, tflite, unverified=unverified, apart=apart, inner=model.reference)
-    np.savez(out_dir / REFERENCE_NAME, **verified.reference)
-    yield {
-        "result": {
-            "kind": header.kind,
-            "parameters": loaded.parameters,
-            "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *mixed, *apart.all_notes, *model.notes, *verified.notes],
-            "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
-            "outside": [part.to_json() for part in apart.parts],
-            "layers": asdict(with_outputs(layers_in(loaded), model.function)),
-            "unverified": unverified,
-        }
-    }
-
-
-def _lowered(loaded: "Loaded", model: "Rewritten", request: Mapping[str, Any], tflite: Path) -> str | None:
-    """Writes the .tflite; returns why it cannot be run here, None where it can.
-
-    Flex and custom ops are the last resort, and only as far as the request allows them.
-    """
-    from devicekit.convert.inside.lower import to_tflite
-    from devicekit.graph.read import read_graph
-
-    try:
-        tflite.write_bytes(to_tflite(loaded, model.function, holds=model.holds))
-    except Unsupported as error:
-        if not (request["flex"] or request["custom_ops"]):
-            raise
-        own = to_tflite(
-            loaded,
-            model.function,
-            holds=model.holds,
-            flex=request["flex"],
-            custom_ops=bool(request["custom_ops"]),
-        )
-        tflite.write_bytes(own)
-        labels = {op.label for op in read_graph(tflite).ops if op.custom_code}
-        foreign = labels - set(request["custom_ops"])
-        if any(not name.startswith("Flex") for name in foreign):
-            raise error from None
-        names = ", ".join(sorted(labels))
-        return f"{names}: LiteRT has no kernel here, so it was not compared with Keras"
-    return None
+        yield from conversion(path, header, request, out_dir)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.errors import ConvertError, UsageError
 from devicekit.words import nearest
 
@@ -23,8 +25,6 @@ def input_specs(
     `shapes` fixes what an input leaves open, by its name as given or cleaned. Raises ConvertError where a
     size stays open, UsageError where `shapes` names no input or contradicts one.
     """
-    import tensorflow as tf
-
     names = clean_names(name for name, _, _ in inputs)
     known = {**dict(zip(names, names, strict=True)), **{i[0]: n for i, n in zip(inputs, names, strict=True)}}
     given = {_known(path, name, known): tuple(sizes) for name, sizes in shapes.items()}

@@ -15,6 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.container import Header
 from devicekit.convert.inside.addition import mend_addition
 from devicekit.convert.inside.blame import load_error, raised_in, ran_out, summary, unknown_object
@@ -110,8 +113,6 @@ def _puts_channels_first(path: Path, header: Header) -> bool:
 
 def _show_whole_tracebacks(keras: Any) -> None:
     """Keeps Keras from cutting its frames out of tracebacks: they hold the layer at fault."""
-    import tensorflow as tf
-
     tf.debugging.disable_traceback_filtering()
     if hasattr(keras, "config"):
         keras.config.disable_traceback_filtering()
@@ -150,9 +151,6 @@ def _lend_names(keras: Any, objects: Mapping[str, Any]) -> None:
 
     Their bytecode comes without its module, and runs with the names of the module that unpacks it.
     """
-    import numpy as np
-    import tensorflow as tf
-
     names = {"tf": tf, "tensorflow": tf, "np": np, "keras": keras, "ops": keras.ops, "K": keras.backend}
     module = vars(importlib.import_module("keras.src.utils.python_utils"))
     for name, value in {**names, **objects}.items():
@@ -180,8 +178,6 @@ def _named_by_format(path: Path, header: Header, scratch: Path) -> Path:
 
 
 def _load_saved_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> Loaded:
-    import tensorflow as tf
-
     try:
         model = tf.saved_model.load(str(path))
     except MemoryError:
@@ -333,21 +329,15 @@ def _tree(keras: Any) -> Any:
     """Returns what flattens structures in the order of this Keras."""
     if not keras.__name__.startswith("tf_keras"):
         return keras.tree
-    import tensorflow as tf
-
     return tf.nest
 
 
 def _zeros(spec: Any) -> Any:
-    import tensorflow as tf
-
     return tf.zeros(spec.shape, spec.dtype)
 
 
 def _tables(model: Any) -> list[Any]:
     """Returns the lookup tables of the layers: resources that are no variables."""
-    import tensorflow as tf
-
     resource = tf.saved_model.experimental.TrackableResource
     return [
         value

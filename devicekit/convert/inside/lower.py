@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import tensorflow as tf
+from tensorflow.python.checkpoint.graph_view import ObjectGraphView
+
 from devicekit.convert.inside.advice import unsupported
 from devicekit.convert.inside.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops, outputs_of
@@ -14,8 +17,6 @@ from devicekit.graph.layers import Layers
 
 def trace(loaded: Loaded) -> Any:
     """Returns the model as one concrete tf.function of batch 1."""
-    import tensorflow as tf
-
     function = tf.function(loaded.call, input_signature=loaded.inputs, autograph=False)
     try:
         return function.get_concrete_function()
@@ -40,8 +41,6 @@ def to_tflite(
     A plain tf.Module holds the variables: with a Keras 3 model in its place the converter writes a model
     without weights, and with nothing no signature (measured, November 2026).
     """
-    import tensorflow as tf
-
     module = tf.Module()
     module.holds = held(loaded.holds, holds, function)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
@@ -86,9 +85,6 @@ def held(owner: Any, more: Sequence[Any], function: Any) -> list[Any]:
 
     A table that a remedy replaced would bring the ops that fill it, which may have no builtin kernel.
     """
-    import tensorflow as tf
-    from tensorflow.python.checkpoint.graph_view import ObjectGraphView
-
     root = tf.Module()
     root.owner, root.more = owner, list(more)
     captured = {id(external) for external, _ in function.graph.captures}

@@ -4,6 +4,7 @@ Runs in the conversion child only: it imports TensorFlow.
 """
 
 import importlib.util
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
+import tensorflow as tf
 
 from devicekit.convert.inside import parts
 from devicekit.convert.inside.blame import summary
@@ -238,8 +242,6 @@ def _difference_of_part(split: Split, part: Part) -> float:
 
 def _worst(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float:
     """Returns the largest difference of any output on any inputs; see proof.distance."""
-    import numpy as np
-
     largest: dict[str, float] = {}
     for expected, _ in results:
         for name, values in expected.items():
@@ -253,10 +255,6 @@ def _worst(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> fl
 
 def drawn_inputs(given: Any, with_parts: Sequence[Part], count: int) -> Iterator[dict[str, Any]]:
     """Yields inputs of the given function, by name: what the parts call for, then random and edge values."""
-    import itertools
-
-    import numpy as np
-
     specs = given.structured_input_signature[0]
     numbers = [spec for spec in specs if spec.dtype.name != "string"]
     plain = itertools.cycle(
@@ -272,9 +270,6 @@ def drawn_inputs(given: Any, with_parts: Sequence[Part], count: int) -> Iterator
 
 def run_function(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the outputs of a traced function by name; `inputs` may hold more than it takes."""
-    import numpy as np
-    import tensorflow as tf
-
     specs = function.structured_input_signature[0]
     tensors = [tf.reshape(tf.constant(inputs[spec.name], spec.dtype), spec.shape) for spec in specs]
     return {name: np.asarray(value.numpy()) for name, value in function(*tensors).items()}
@@ -289,8 +284,6 @@ def cut(
     `outputs` maps names to tensors. Inputs of `function` that the region reads stay, before the new ones
     (with `keep_inputs`). Raises Unsplittable where the region reads anything else.
     """
-    import tensorflow as tf
-
     specs = function.structured_input_signature[0]
     captures = captures_of(function)
     free = [tensor for tensor in function.graph.inputs if tensor.ref() not in captures]
@@ -320,8 +313,6 @@ def cut(
 
 
 def _fed(dtype: Any) -> Any:
-    import tensorflow as tf
-
     return tf.int32 if dtype == tf.int64 else dtype
 
 

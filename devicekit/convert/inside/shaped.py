@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.inside.inputs import input_specs
 from devicekit.errors import ConvertError, UsageError
 
@@ -47,8 +49,6 @@ class Shaped:
 
     def build(self, model: Any) -> None:
         """Makes the variables of a model by calling it once on zeros."""
-        import tensorflow as tf
-
         self.runner(model)(*(tf.zeros(spec.shape, spec.dtype) for spec in self.specs(model)))
 
     def runner(self, model: Any) -> Callable[..., Any]:

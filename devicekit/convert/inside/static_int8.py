@@ -8,6 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
+from ai_edge_litert.tools import flatbuffer_utils
+from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
+from tensorflow.python.framework import dtypes
+
 from devicekit.child import serve
 from devicekit.errors import ConvertError
 from devicekit.quantize.spans import widened
@@ -44,9 +51,6 @@ def _calibrated(float_path: Path, samples_path: Path) -> bytes:
 
     Samples are fed by input name, which the calibrator sorts by tensor: the file may order inputs otherwise.
     """
-    import numpy as np
-    from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
-
     with np.load(samples_path) as samples:
         arrays = dict(samples)
     rows = [
@@ -58,8 +62,6 @@ def _calibrated(float_path: Path, samples_path: Path) -> bytes:
 
 def with_wide_ranges(calibrated: bytes) -> bytes:
     """Returns the calibrated model without ranges too narrow to compute with (quantize.spans)."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(calibrated))
     for tensor in (tensor for graph in tree.subgraphs for tensor in graph.tensors):
         limits = tensor.quantization
@@ -70,9 +72,6 @@ def with_wide_ranges(calibrated: bytes) -> bytes:
 
 
 def _quantized(calibrated: bytes, border: str) -> bytes:
-    from tensorflow.lite.python.convert import mlir_quantize
-    from tensorflow.python.framework import dtypes
-
     dtype = dtypes.as_dtype(border)
     return bytes(mlir_quantize(calibrated, input_data_type=dtype, output_data_type=dtype))
 
@@ -84,9 +83,6 @@ def with_one_lstm_scale(model: bytes) -> bytes:
     alone; the kernel writes the output in the hidden tensor's scale and copies it into the state. A
     bidirectional LSTM came to a cosine of 0.9605 against float, with this to 0.9999 (November 2026).
     """
-    from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
-    from ai_edge_litert.tools import flatbuffer_utils
-
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
     for graph in tree.subgraphs:
         for op in graph.operators:

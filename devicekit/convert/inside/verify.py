@@ -3,14 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from devicekit.convert.inside.blame import summary
+from devicekit.convert.inside.lower import trace
+from devicekit.convert.inside.outside import Apart
 from devicekit.errors import ConvertError
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_ops, random_outputs
-
-if TYPE_CHECKING:
-    from devicekit.convert.inside.outside import Apart
+from devicekit.graph.ranges import random_inputs
+from devicekit.graph.read import read_graph
 
 # Float kernels in another order differ by 1e-7 to 1e-6 (52 models, November 2026); 1e-3 is
 # another model.
@@ -42,7 +48,7 @@ def verify(
     tflite: Path,
     *,
     unverified: str | None = None,
-    apart: "Apart | None" = None,
+    apart: Apart | None = None,
     inner: Any = None,
 ) -> Verified:
     """Returns the reference outputs of `function` and how far the file `tflite` is from them.
@@ -53,11 +59,6 @@ def verify(
     Raises ConvertError where they differ by more than MAX_DIFFERENCE, or where NaN appears. `path` is the
     source model, for messages. `unverified` says why the file cannot be run here: then nothing is compared.
     """
-
-    from devicekit.convert.inside.lower import trace
-    from devicekit.convert.inside.outside import Apart
-    from devicekit.graph.ranges import random_inputs
-    from devicekit.graph.read import read_graph
 
     apart = apart or Apart(function, trace)
     graph = read_graph(tflite)
@@ -94,7 +95,7 @@ def verify(
     return Verified(reference, difference, (*notes, *constant_outputs(expected)))
 
 
-def _random_outputs(graph: Graph, expected: Mapping[str, Any], apart: "Apart") -> tuple[str, ...]:
+def _random_outputs(graph: Graph, expected: Mapping[str, Any], apart: Apart) -> tuple[str, ...]:
     """Returns the outputs of the given model that are random: all, where a part outside may mix them."""
     random = random_outputs(graph)
     if random and apart.ends_outside:
@@ -121,8 +122,6 @@ def _compared(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[f
 
 def _joined(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns samples of batch 1 as one array per name, with a leading axis of samples."""
-    import numpy as np
-
     return {
         name: np.stack([one[name] for one in samples])
         if np.ndim(value) == 0
@@ -139,17 +138,12 @@ def _reference(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[st
 
 
 def _run_function(
-    path: Path, function: Any, inputs: Mapping[str, Any], apart: "Apart | None" = None
+    path: Path, function: Any, inputs: Mapping[str, Any], apart: Apart | None = None
 ) -> dict[str, Any]:
     """Returns the outputs of the traced Keras model, one sample at a time: float [samples, ...].
 
     They go through the parts behind it that `apart` holds. Raises ConvertError where it refuses the inputs.
     """
-    import numpy as np
-    import tensorflow as tf
-
-    from devicekit.convert.inside.blame import summary
-
     specs = function.structured_input_signature[0]
     outputs: dict[str, list[Any]] = {}
     for i in range(SAMPLES):
@@ -170,12 +164,7 @@ def _run_function(
     }
 
 
-def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: "Apart") -> dict[str, Any]:
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
-
-    from devicekit.convert.inside.blame import summary
-
+def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: Apart) -> dict[str, Any]:
     outputs: dict[str, list[Any]] = {}
     try:
         interpreter = Interpreter(model_path=str(tflite), num_threads=1)
@@ -201,8 +190,6 @@ def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: "Apa
 
 def _plain(value: Any) -> Any:
     """Returns an array that np.save writes without pickle: TensorFlow's strings are objects."""
-    import numpy as np
-
     array = np.array(value)
     return array.astype(bytes) if array.dtype == object else array
 
@@ -212,8 +199,6 @@ def check_finite(path: Path, expected: Mapping[str, Any], actual: Mapping[str, A
 
     `path` is the source model, for messages.
     """
-    import numpy as np
-
     notes = []
     for name, reference in expected.items():
         if reference.dtype.kind not in "fc" or actual[name].dtype.kind not in "fc":
@@ -250,8 +235,6 @@ def compare(expected: Any, actual: Any) -> tuple[float, str]:
 
     Where `expected` is not finite nothing is compared. Channels are the last axis.
     """
-    import numpy as np
-
     if expected.shape != actual.shape:
         return np.inf, f"in shape: {list(actual.shape[1:])}, not {list(expected.shape[1:])}"
     if expected.dtype.kind not in "fc":

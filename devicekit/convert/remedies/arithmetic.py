@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
 
@@ -12,38 +15,27 @@ def _both_bits(left: Any, right: Any) -> Any:
 
     Without their last bits, so that the sum cannot overflow: what it counts twice is in place then.
     """
-    import tensorflow as tf
-
     a, b = (tf.bitwise.right_shift(value, tf.ones_like(value)) for value in (left, right))
     return a + b - tf.bitwise.bitwise_xor(a, b) + (left - 2 * a) * (right - 2 * b)
 
 
 def _and(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
-    import tensorflow as tf
-
     return [_both_bits(*inputs)] if inputs[0].dtype == tf.int32 else None
 
 
 def _or(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
-    import tensorflow as tf
-
     if inputs[0].dtype != tf.int32:
         return None
     return [tf.bitwise.bitwise_xor(*inputs) + _both_bits(*inputs)]
 
 
 def _invert(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
-    import tensorflow as tf
-
     if inputs[0].dtype not in (tf.int8, tf.int16, tf.int32):
         return None
     return [tf.bitwise.bitwise_xor(inputs[0], tf.constant(-1, inputs[0].dtype))]
 
 
 def _left_shift(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
-    import numpy as np
-    import tensorflow as tf
-
     steps = constant_value(inputs[1])
     if inputs[0].dtype != tf.int32 or steps is None or (steps < 0).any() or (steps > 30).any():
         return None
@@ -52,8 +44,6 @@ def _left_shift(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] |
 
 def _truncated_remainder(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """The remainder with the sign of the dividend, where LiteRT's has the divisor's."""
-    import tensorflow as tf
-
     left, right = inputs
     if left.dtype not in (tf.float32, tf.int32):
         return None
@@ -61,8 +51,6 @@ def _truncated_remainder(op: Any, inputs: Sequence[Any], emitter: Emitter) -> li
 
 
 def _norm(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
-    import tensorflow as tf
-
     axes = constant_value(inputs[1])
     if axes is None or not inputs[0].dtype.is_floating:
         return None
@@ -70,8 +58,6 @@ def _norm(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
 
 
 def _scatter_sub(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
-    import tensorflow as tf
-
     values, indices, updates = inputs
     return [tf.tensor_scatter_nd_add(values, indices, -updates)]
 

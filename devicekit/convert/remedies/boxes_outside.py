@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from devicekit.convert.inside.inputs import clean_names
 from devicekit.convert.inside.load import Loaded, layers_in
 from devicekit.convert.inside.outside import POSTPROCESS, Split, Unsplittable, cut, tensor_facts
@@ -262,8 +264,6 @@ _RESULTS = {
 
 def _examples(outer: Any, roles: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     """Yields inputs of the part: boxes with corners in any order, or in a heap; scores of each kind."""
-    import numpy as np
-
     generator = np.random.default_rng(SEED)
     for number in range(_EXAMPLES):
         inputs = {}
@@ -281,8 +281,6 @@ def _examples(outer: Any, roles: Mapping[str, str]) -> Iterator[Mapping[str, Any
 
 def _boxes(generator: Any, shape: tuple[int, ...], *, spread: float) -> Any:
     """Returns boxes of which the first corners span `spread`: at 0 all lie on one another."""
-    import numpy as np
-
     corners = generator.uniform(-0.1, 0.1 + spread, (*shape[:-1], 2))
     sizes = generator.uniform(-0.1, 0.5, (*shape[:-1], 2)) if spread else np.full((*shape[:-1], 2), 0.5)
     return np.concatenate([corners if spread else 0 * corners, (corners if spread else 0) + sizes], -1)
@@ -290,8 +288,6 @@ def _boxes(generator: Any, shape: tuple[int, ...], *, spread: float) -> Any:
 
 def _scores(generator: Any, shape: tuple[int, ...], kind: int) -> Any:
     """Returns scores of a kind: 0..2 random and all different, 3 none at all, 4 a few that are equal."""
-    import numpy as np
-
     size = int(np.prod(shape))
     if kind < 3:
         return generator.permutation((np.arange(size) + 1) / size).reshape(shape)

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, Rule
 from devicekit.convert.remedies.remedy import Remedy
 
 
 def _to_hsv(image: Any) -> Any:
     """[..., RGB] -> [..., hue in turns, saturation, value]; the hue of grey is 0 (Smith, SIGGRAPH 1978)."""
-    import tensorflow as tf
-
     hue, spread, value = _parts(image)
     is_lit = value > 0
     saturation = tf.where(is_lit, spread / tf.where(is_lit, value, tf.ones_like(value)), tf.zeros_like(value))
@@ -19,8 +19,6 @@ def _to_hsv(image: Any) -> Any:
 
 def _parts(image: Any) -> tuple[Any, Any, Any]:
     """Returns the hue, what the largest channel is above the smallest, and the largest."""
-    import tensorflow as tf
-
     red, green, blue = tf.split(image, 3, -1)
     value = tf.reduce_max(image, -1, keepdims=True)
     spread = value - tf.reduce_min(image, -1, keepdims=True)
@@ -36,39 +34,29 @@ def _parts(image: Any) -> tuple[Any, Any, Any]:
 
 
 def _to_rgb(image: Any) -> Any:
-    import tensorflow as tf
-
     hue, saturation, value = tf.split(image, 3, -1)
     return (1 - saturation + saturation * _pure(hue)) * value
 
 
 def _pure(hue: Any) -> Any:
     """[..., 1] -> [..., RGB]: each is 1 within a sixth of a turn of its own hue, and 0 past a third."""
-    import tensorflow as tf
-
     turned = 6 * hue
     channels = [tf.abs(turned - 3) - 1, 2 - tf.abs(turned - 2), 2 - tf.abs(turned - 4)]
     return tf.clip_by_value(tf.concat(channels, -1), 0, 1)
 
 
 def _hue(image: Any, delta: Any) -> Any:
-    import tensorflow as tf
-
     hue, spread, value = _parts(image)
     hue = hue + delta
     return value - spread + spread * _pure(hue - tf.floor(hue))
 
 
 def _saturation(image: Any, scale: Any) -> Any:
-    import tensorflow as tf
-
     hue, saturation, value = tf.split(_to_hsv(image), 3, -1)
     return _to_rgb(tf.concat([hue, tf.clip_by_value(saturation * scale, 0, 1), value], -1))
 
 
 def _contrast(image: Any, factor: Any) -> Any:
-    import tensorflow as tf
-
     mean = tf.reduce_mean(image, [-3, -2], keepdims=True)
     return (image - mean) * factor + mean
 

@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2, types_pb2
+
 from devicekit.convert.remedies.emit import Emitter, Rule, as_tensor, constant_value, copied
 from devicekit.convert.remedies.pairs import Pair, fourier, has_transform, product, quotient, real_inverse
 from devicekit.convert.remedies.remedy import Remedy
@@ -66,8 +69,6 @@ def _is_complex(value: Any) -> bool:
 
 def _real_types(op: Any) -> dict[str, Any]:
     """Returns the attributes of an op that name complex types, with the types of the parts in their place."""
-    from tensorflow.core.framework import attr_value_pb2, types_pb2
-
     parts = {
         types_pb2.DT_COMPLEX64: types_pb2.DT_FLOAT,
         types_pb2.DT_COMPLEX128: types_pb2.DT_DOUBLE,
@@ -128,8 +129,6 @@ def _swap(rank: int, axis: int) -> list[int]:
 
 
 def _transposed(pair: Pair, order: Sequence[int]) -> Pair:
-    import tensorflow as tf
-
     is_same = list(order) == sorted(order)
     return pair if is_same else pair.each(lambda part: tf.transpose(part, order))
 
@@ -169,8 +168,6 @@ def _cropped(values: Any, sizes: Sequence[int]) -> Any:
 
 
 def _to_complex(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
-    import tensorflow as tf
-
     dtype = op.outputs[0].dtype
     if _is_complex(inputs[0]):
         pair = Pair.of(inputs[0])
@@ -199,22 +196,16 @@ def _divide(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] |
 
 
 def _square(pair: Pair) -> Pair:
-    import tensorflow as tf
-
     return product(pair, pair, tf.multiply)
 
 
 def _exp(pair: Pair) -> Pair:
-    import tensorflow as tf
-
     size, angle = tf.exp(pair.real), pair.imaginary()
     return Pair(size * tf.cos(angle), size * tf.sin(angle))
 
 
 def _angle(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
     """The angle of a pair; LiteRT's RFFT2D gives -0.0 where TensorFlow's RFFT gives 0.0: -π in place of π."""
-    import tensorflow as tf
-
     if not _is_complex(inputs[0]):
         return None
     pair = Pair.of(inputs[0])

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
 
 
 def _cumprod(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """After the step of width w each element is the product of the 2·w up to it (Hillis and Steele, 1986)."""
-    import tensorflow as tf
-
     values, axis = inputs[0], constant_value(inputs[1])
     if axis is None or not values.shape.is_fully_defined():
         return None
@@ -29,8 +29,6 @@ def _cumprod(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | No
 
 def _later(values: Any, axis: int, steps: int) -> Any:
     """Returns the values moved on by some steps along an axis, with ones in front."""
-    import tensorflow as tf
-
     length = values.shape[axis]
     kept = tf.split(values, [length - steps, steps], axis)[0]
     front = [*values.shape]

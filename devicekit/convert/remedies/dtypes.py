@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
+
 from devicekit.convert.remedies.emit import Emitter, Rule, all_ops, as_tensor, copied, function_graphs
 from devicekit.convert.remedies.remedy import HALF_STEPS, Remedy
 
 
 def _in_float32(narrow: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """Returns the op with float32 wherever `narrow` stood; None for an op without it."""
-    import tensorflow as tf
-
     changed = {**_changed(op, getattr(tf, narrow).as_datatype_enum), **_bodies(narrow, op, inputs, emitter)}
     if not changed:
         return None
@@ -33,9 +34,6 @@ def _in_float32(narrow: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -
 
 def _changed(op: Any, narrow: int) -> dict[str, Any]:
     """Returns the op's type attributes that name `narrow`, with float32 in its place."""
-    import tensorflow as tf
-    from tensorflow.core.framework import attr_value_pb2
-
     float32 = tf.float32.as_datatype_enum
     changed = {}
     for name, value in op.node_def.attr.items():
@@ -49,9 +47,6 @@ def _changed(op: Any, narrow: int) -> dict[str, Any]:
 
 def _bodies(narrow: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -> dict[str, Any]:
     """Returns the op's function attributes (of a loop, a branch) with functions in float32 in their place."""
-    import tensorflow as tf
-    from tensorflow.core.framework import attr_value_pb2
-
     graphs = function_graphs(op)
     if not any(_has(narrow, list(all_ops(graph))) for graph in graphs.values()):
         return {}
@@ -65,8 +60,6 @@ def _bodies(narrow: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -> di
 
 
 def _spec(narrow: str, spec: Any) -> Any:
-    import tensorflow as tf
-
     return tf.TensorSpec(spec.shape, tf.float32, name=spec.name) if spec.dtype.name == narrow else spec
 
 

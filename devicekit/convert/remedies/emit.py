@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import tensorflow as tf
+from tensorflow.python.framework import ops
+
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 # What a constant cannot come from, and how many ops it may take: sizes and scales take few.
 _FREE = frozenset({"Placeholder", "ReadVariableOp", "VarHandleOp", "While", "StatelessWhile", *_CALLS})
@@ -59,8 +62,6 @@ class Emitter:
 
         `ops` are what to emit, in order; None: all that the outputs need.
         """
-        import tensorflow as tf
-
         values = dict(captures or {})
         free = [tensor.ref() for tensor in graph.inputs if tensor.ref() not in values]
         values.update(zip(free, arguments, strict=True))
@@ -78,8 +79,6 @@ class Emitter:
 
     def function(self, graph: Any, specs: Sequence[Any]) -> Any:
         """Returns a FuncGraph (a loop's body, a branch) anew, as a function of the graph being traced."""
-        from tensorflow.python.framework import ops
-
         new = traced_as(lambda *values: [as_tensor(one) for one in self.run(graph, values)], specs)
         outer: Any = ops.get_default_graph()
         outer._add_function_recursive(new._inference_function)
@@ -88,8 +87,6 @@ class Emitter:
     @contextmanager
     def _scope(self, op: Any) -> Iterator[str]:
         """Yields the op's full name, as the scope of what is emitted: its Keras layer stays in the names."""
-        import tensorflow as tf
-
         self._inside = (*self._inside, op.name)
         name = "/".join(self._inside)
         with tf.name_scope(f"{re.sub(r'[^A-Za-z0-9_./-]', '_', name).lstrip('_/') or 'op'}/"):
@@ -122,8 +119,6 @@ def folded(op: Any, inputs: Sequence[Any]) -> list[Any] | None:
 
     A batch of 1 makes many known that the model computes. None where the op does more.
     """
-    import tensorflow as tf
-
     if not op.outputs or any(tensor.dtype not in (tf.int32, tf.int64, tf.bool) for tensor in op.outputs):
         return None
     if op.type in ("Shape", "Size", "Rank") and isinstance(inputs[0], tf.Tensor):
@@ -145,8 +140,6 @@ def folded(op: Any, inputs: Sequence[Any]) -> list[Any] | None:
 
 def run_now(op: Any, values: Sequence[Any]) -> list[Any]:
     """Returns the outputs (numpy) of running the op, now, on other inputs of the same types."""
-    import tensorflow as tf
-
     with tf.Graph().as_default() as graph:
         inputs = [tf.constant(value, tensor.dtype) for value, tensor in zip(values, op.inputs, strict=True)]
         kinds = [tensor.dtype for tensor in op.outputs]
@@ -162,8 +155,6 @@ def as_tensor(value: Any) -> Any:
 
 def copied(op: Any, inputs: Sequence[Any], attrs: Mapping[str, Any] | None = None) -> list[Any]:
     """Emits the op on other inputs, of the same types but for what `attrs` changes; returns its outputs."""
-    from tensorflow.python.framework import ops
-
     graph: Any = ops.get_default_graph()
     attributes = {**op.node_def.attr, **(attrs or {})}
     for name in _FUNCTION_ATTRS:
@@ -197,8 +188,6 @@ def is_fusible(function: Any, inputs: Sequence[Any]) -> bool:
     It knows such a function by `api_implements`, and fuses it whatever its initial state is: so that must be
     zeros. The arguments are input, two states, kernel, recurrent kernel and bias; a mask would be one more.
     """
-    import tensorflow as tf
-
     if not function.cached_definition.attr["api_implements"].s.startswith(b"lstm_") or len(inputs) != 6:
         return False
     if any(value.dtype != tf.float32 for value in inputs if value.dtype != tf.resource):
@@ -277,15 +266,11 @@ def outputs_of(function: Any) -> dict[str, Any]:
 
 
 def traced_as(call: Callable[..., Any], specs: Iterable[Any]) -> Any:
-    import tensorflow as tf
-
     return tf.function(call, input_signature=tuple(specs), autograph=False).get_concrete_function()
 
 
 def constant_value(tensor: Any) -> Any:
     """Returns the numpy value of a tensor that depends on constants alone; None where it does not."""
-    import tensorflow as tf
-
     value = tf.get_static_value(tensor)
     if value is not None:
         return value

@@ -7,13 +7,13 @@ the graph anew for a batch of 1 makes computed sizes constants (emit.folded); wh
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value, copied
 from devicekit.convert.remedies.remedy import Remedy
 
 
 def _with_batch_of_one(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
-    import tensorflow as tf
-
     position = [argument.name for argument in op.op_def.input_arg].index("element_shape")
     dims = constant_value(inputs[position])
     if dims is None or not dims.ndim or dims[0] != -1:

@@ -7,6 +7,8 @@ their weights in the same order (gates i, f, c, o), so they are equal (differenc
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.remedy import OwnCall, Remedy
 
 # What the fused kernel computes: other settings stay a loop.
@@ -26,7 +28,6 @@ def _fused(layer: Any, own: OwnCall) -> Callable[..., Any] | None:
     config = layer.get_config()
     if any(config[name] != value for name, value in _FUSED.items()):
         return None
-    import tensorflow as tf
     import tf_keras
 
     kernel, recurrent, bias = (weight.numpy().astype("float32") for weight in layer.weights)

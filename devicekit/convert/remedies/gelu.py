@@ -7,14 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
 
 
 def _product(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """In place of the last product. The inner ones are left to nobody, so that they vanish."""
-    import tensorflow as tf
-
     if not all(isinstance(value, tf.Tensor) for value in inputs):
         return None
     factor, leaves = _divided(*inputs) if op.type == "RealDiv" else _multiplied(*inputs)

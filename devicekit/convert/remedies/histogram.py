@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # The one-hot rows hold values · bins numbers of four bytes: 64 MiB at most.
 MAX_ELEMENTS = 2**24
@@ -39,8 +40,6 @@ def _bounds(tensor: Any) -> tuple[float, float]:
 
 
 def _counts(values: Any, bins: int, dtype: Any, *, weights: Any = None, is_binary: bool = False) -> Any:
-    import tensorflow as tf
-
     rows = tf.one_hot(values, bins, dtype=dtype)
     if is_binary:
         return tf.reduce_max(rows, -2)
@@ -51,8 +50,6 @@ def _counts(values: Any, bins: int, dtype: Any, *, weights: Any = None, is_binar
 
 def _histogram(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """Floats of any shape, [low, high], bins -> [bins]; values outside count in the first or the last."""
-    import tensorflow as tf
-
     values, limits, size = inputs
     bins, ends, count = constant_value(size), constant_value(limits), values.shape.num_elements()
     if bins is None or ends is None or count is None or count * int(bins) > MAX_ELEMENTS:
@@ -65,14 +62,12 @@ def _histogram(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | 
     return [tf.cast(beyond[:-1] - beyond[1:], op.outputs[0].dtype)]
 
 
-def _edges(low: float, high: float, bins: int) -> "NDArray[Any] | None":
+def _edges(low: float, high: float, bins: int) -> NDArray[Any] | None:
     """Returns how far behind `low` each bin but the first begins: float32 [bins - 1].
 
     TensorFlow subtracts in float32 and divides in double: the least float32 that it puts into the bin. None
     where the bins are too narrow for that.
     """
-    import numpy as np
-
     width = float(np.float32(high) - np.float32(low)) / bins
     numbers = np.arange(1, bins)
     edges = (numbers * width).astype(np.float32)

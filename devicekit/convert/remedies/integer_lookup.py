@@ -6,6 +6,9 @@ Keys that lie close together become a table to index; others are compared with t
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, captures_of
 from devicekit.convert.remedies.remedy import NotApplicable, Remedy
 
@@ -17,9 +20,6 @@ MAX_KEYS = 2**10
 
 def _find(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """int [...] -> int [...]: the values of the keys, the default where there is no such key."""
-    import numpy as np
-    import tensorflow as tf
-
     table, wanted, default = inputs
     kinds = op.get_attr("Tin"), op.get_attr("Tout")
     if not all(kind.is_integer for kind in kinds) or not hasattr(table, "numpy"):
@@ -44,8 +44,6 @@ def _find(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
 
 def table_items(table: Any, key_kind: Any, value_kind: Any) -> tuple[Any, Any]:
     """Returns the keys [N] and values [N] of a lookup table, by its handle."""
-    import tensorflow as tf
-
     with tf.init_scope():
         keys, values = tf.raw_ops.LookupTableExportV2(table_handle=table, Tkeys=key_kind, Tvalues=value_kind)
         return keys.numpy(), values.numpy()
@@ -53,8 +51,6 @@ def table_items(table: Any, key_kind: Any, value_kind: Any) -> tuple[Any, Any]:
 
 def _keys(function: Any) -> list[int]:
     """Returns the keys of the integer tables that a function looks up in."""
-    import tensorflow as tf
-
     keys: list[int] = []
     captured = captures_of(function)
     for op in function.graph.get_operations():

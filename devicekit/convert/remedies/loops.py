@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import NotApplicable, Remedy
 
@@ -54,8 +56,6 @@ def _reserve(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
 
 
 def _from_tensor(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
-    import tensorflow as tf
-
     if inputs[0].shape[0] is None:
         raise NotApplicable("the length of a list depends on the input")
     return [TensorList(tuple(tf.unstack(inputs[0])), inputs[0].dtype)]
@@ -83,15 +83,11 @@ def _push_back(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
 
 
 def _stack(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
-    import tensorflow as tf
-
     items, shape = inputs[0], inputs[1]
     return [tf.stack([_zeros(shape, items.dtype) if one is None else one for one in items.elements])]
 
 
 def _length(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any]:
-    import tensorflow as tf
-
     return [tf.constant(len(inputs[0].elements), tf.int32)]
 
 
@@ -103,8 +99,6 @@ def _index(tensor: Any) -> int:
 
 
 def _zeros(shape: Any, dtype: Any) -> Any:
-    import tensorflow as tf
-
     dims = constant_value(shape)
     if dims is None or min(dims, default=0) < 0:
         raise NotApplicable("it reads an element of a list that was never written")

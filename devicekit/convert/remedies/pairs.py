@@ -6,10 +6,11 @@ Runs in the conversion child only: it imports TensorFlow.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 # Up to this many points a transform is one product with a matrix, beyond it steps through two factors: the
 # matrix of 256 points holds 0.3 MB for real signals, of 16000 it would hold 1 GB. Longer sums round more too:
@@ -29,8 +30,6 @@ class Pair:
     @classmethod
     def of(cls, value: Any) -> "Pair":
         """Returns a complex tensor, or what already is a Pair, as a Pair."""
-        import tensorflow as tf
-
         if isinstance(value, Pair):
             return value
         constant = tf.get_static_value(value)
@@ -40,13 +39,9 @@ class Pair:
         return cls(tf.constant(constant.real), imag)
 
     def tensor(self) -> Any:
-        import tensorflow as tf
-
         return tf.complex(self.real, self.imaginary())
 
     def imaginary(self) -> Any:
-        import tensorflow as tf
-
         return tf.zeros_like(self.real) if self.imag is None else self.imag
 
     def each(self, function: Callable[[Any], Any]) -> "Pair":
@@ -57,8 +52,6 @@ class Pair:
         return Pair(self.real, None if self.imag is None else -self.imag)
 
     def absolute(self) -> Any:
-        import tensorflow as tf
-
         if self.imag is None:
             return tf.abs(self.real)
         return tf.sqrt(tf.square(self.real) + tf.square(self.imag))
@@ -75,8 +68,6 @@ def product(left: Pair, right: Pair, multiply: Callable[[Any, Any], Any]) -> Pai
 
 
 def quotient(left: Pair, right: Pair) -> Pair:
-    import tensorflow as tf
-
     if right.imag is None:
         return left.each(lambda part: part / right.real)
     size = tf.square(right.real) + tf.square(right.imag)
@@ -95,8 +86,6 @@ def fourier(pair: Pair, points: int, sign: int, bins: int | None = None) -> Pair
     j1, a product with exp(sign·2πi·j2·k1/points), and transforms over j2 (Cooley and Tukey, Math. Comp. 19,
     1965).
     """
-    import tensorflow as tf
-
     bins = points if bins is None else bins
     first = _first_factor(points)
     if first == 1:
@@ -121,9 +110,6 @@ def real_inverse(pair: Pair, points: int) -> Any:
     Each bin but frequency 0 and, of even `points`, the highest stands for its mirror image too. Imaginary
     parts of these two count for nothing, as in TensorFlow.
     """
-    import numpy as np
-    import tensorflow as tf
-
     bins = points // 2 + 1
     weights = np.full(bins, 2 / points)
     weights[[0] if points % 2 else [0, -1]] = 1 / points
@@ -137,28 +123,21 @@ def real_inverse(pair: Pair, points: int) -> Any:
     return fourier(weighted.each(lambda part: tf.pad(part, behind)), points, 1).real
 
 
-def roots(points: int, sign: int) -> "NDArray[Any]":
+def roots(points: int, sign: int) -> NDArray[Any]:
     """Returns exp(sign·2πi·j·k/points) as complex128 [points, points]."""
-    import numpy as np
-
     turns = np.outer(np.arange(points), np.arange(points)) % points / points
     # What is zero comes out as 1e-16: it would turn the angle of a negative number into -π.
     return np.asarray(np.round(np.exp(sign * 2j * np.pi * turns), 15) + 0.0)
 
 
-def _twists(first: int, second: int, sign: int) -> "NDArray[Any]":
+def _twists(first: int, second: int, sign: int) -> NDArray[Any]:
     """Returns exp(sign·2πi·j·k/(first·second)) for j < second, k < first: complex128 [second, first]."""
-    import numpy as np
-
     turns = np.outer(np.arange(second), np.arange(first)) / (first * second)
     return np.asarray(np.exp(sign * 2j * np.pi * turns))
 
 
-def _times(pair: Pair, matrix: "NDArray[Any]") -> Pair:
+def _times(pair: Pair, matrix: NDArray[Any]) -> Pair:
     """Returns the matrix product of a Pair [..., n] with a complex128 [n, m]: one product of real ones."""
-    import numpy as np
-    import tensorflow as tf
-
     both = np.concatenate([matrix.real, matrix.imag], 1)
     if pair.imag is None:
         return Pair(*tf.split(_matmul(pair.real, both), 2, -1))
@@ -167,19 +146,14 @@ def _times(pair: Pair, matrix: "NDArray[Any]") -> Pair:
     return Pair(real_cosines - imag_sines, real_sines + imag_cosines)
 
 
-def _matmul(values: Any, matrix: "NDArray[Any]") -> Any:
+def _matmul(values: Any, matrix: NDArray[Any]) -> Any:
     """Returns the product of a tensor [..., n] with a matrix [n, m], as one of two axes: FULLY_CONNECTED."""
-    import tensorflow as tf
-
     outer = list(values.shape)[:-1]
     rows = tf.reshape(values, [math.prod(outer), matrix.shape[0]])
     return tf.reshape(tf.matmul(rows, tf.constant(matrix, values.dtype)), [*outer, matrix.shape[1]])
 
 
-def _constant(values: "NDArray[Any]", like: Pair) -> Pair:
-    import numpy as np
-    import tensorflow as tf
-
+def _constant(values: NDArray[Any], like: Pair) -> Pair:
     dtype = like.real.dtype
     return Pair(
         tf.constant(values.real, dtype),

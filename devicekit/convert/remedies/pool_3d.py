@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter
 from devicekit.convert.remedies.remedy import Remedy
 
@@ -14,8 +16,6 @@ def _pooled(pool: str, op: Any, inputs: Sequence[Any], emitter: Emitter) -> list
     Exact under SAME too: padding never is the maximum, and does not count in an average; how many planes
     count is the same for every pixel of a window.
     """
-    import tensorflow as tf
-
     if op.get_attr("data_format") != b"NDHWC" or not inputs[0].shape.is_fully_defined():
         return None
     pool_2d: Callable[..., Any] = getattr(tf.nn, pool)

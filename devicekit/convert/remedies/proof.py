@@ -4,14 +4,15 @@ Runs in the conversion child only: it imports TensorFlow.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from devicekit.convert.remedies.remedy import ROUNDING_STEPS, NotApplicable
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Feed = Sequence["NDArray[Any]"]
+Feed = Sequence[NDArray[Any]]
 
 SEED = 2026
 RANDOM_FEEDS = 3
@@ -36,8 +37,6 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = (), *, step: fl
     half type in which the given model computes, 0 for none. Raises NotApplicable where the given model runs
     on none of the inputs.
     """
-    import numpy as np
-
     specs = given.structured_input_signature[0]
     results = list(_both(given, rewritten, feeds(specs, keys)))
     if not results:
@@ -61,13 +60,11 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = (), *, step: fl
     return max(found)
 
 
-def distance(expected: "NDArray[Any]", actual: "NDArray[Any]", *, floor: float) -> float:
+def distance(expected: NDArray[Any], actual: NDArray[Any], *, floor: float) -> float:
     """Returns max|actual - expected| over the larger of max|expected| and `floor`; inf where they are others.
 
     What is not a float must be equal; what is not finite must be so in both.
     """
-    import numpy as np
-
     if expected.shape != actual.shape:
         return np.inf
     if expected.dtype.kind not in "fc" or actual.dtype.kind not in "fc":
@@ -82,8 +79,6 @@ def distance(expected: "NDArray[Any]", actual: "NDArray[Any]", *, floor: float) 
 
 def feeds(specs: Sequence[Any], keys: Sequence[int] = ()) -> Iterator[Feed]:
     """Yields inputs for tf.TensorSpecs: random ones of several ranges, then zeros, ones and -1."""
-    import numpy as np
-
     generator = np.random.default_rng(SEED)
     for number in range(RANDOM_FEEDS):
         low, high = _FLOAT_RANGES[number % len(_FLOAT_RANGES)]
@@ -92,9 +87,7 @@ def feeds(specs: Sequence[Any], keys: Sequence[int] = ()) -> Iterator[Feed]:
         yield [_filled(spec, value) for spec in specs]
 
 
-def _drawn(generator: Any, spec: Any, low: float, high: float, keys: Sequence[int]) -> "NDArray[Any]":
-    import numpy as np
-
+def _drawn(generator: Any, spec: Any, low: float, high: float, keys: Sequence[int]) -> NDArray[Any]:
     shape, dtype = tuple(spec.shape), spec.dtype.as_numpy_dtype
     if spec.dtype.is_floating:
         return np.asarray(generator.uniform(low, high, shape)).astype(dtype)
@@ -106,11 +99,9 @@ def _drawn(generator: Any, spec: Any, low: float, high: float, keys: Sequence[in
 
 def _nudged(feed: Feed, step: float) -> Feed:
     """Returns inputs whose floats differ in their last bit, or by `step` if that is more, up or down."""
-    import numpy as np
-
     generator = np.random.default_rng(SEED)
 
-    def moved(values: "NDArray[Any]") -> "NDArray[Any]":
+    def moved(values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype.kind not in "fc":
             return values
         steps = generator.choice([-1, 1], values.shape) * max(step, np.finfo(values.dtype).eps)
@@ -119,9 +110,7 @@ def _nudged(feed: Feed, step: float) -> Feed:
     return [moved(values) for values in feed]
 
 
-def _filled(spec: Any, value: int) -> "NDArray[Any]":
-    import numpy as np
-
+def _filled(spec: Any, value: int) -> NDArray[Any]:
     dtype = spec.dtype.as_numpy_dtype
     is_signed = spec.dtype.is_floating or spec.dtype.is_complex or np.issubdtype(dtype, np.signedinteger)
     return np.full(tuple(spec.shape), value if is_signed else abs(value), dtype)
@@ -129,10 +118,8 @@ def _filled(spec: Any, value: int) -> "NDArray[Any]":
 
 def _both(
     given: Any, rewritten: Any, inputs: Iterator[Feed]
-) -> Iterator[tuple[Feed, Mapping[str, "NDArray[Any]"], Mapping[str, "NDArray[Any]"]]]:
+) -> Iterator[tuple[Feed, Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]]:
     """Yields inputs and the outputs of both, but for what the given model refuses (an index out of range)."""
-    import tensorflow as tf
-
     for feed in inputs:
         try:
             expected = run(given, feed)
@@ -141,10 +128,8 @@ def _both(
         yield feed, expected, run(rewritten, feed)
 
 
-def run(function: Any, feed: Feed) -> dict[str, "NDArray[Any]"]:
+def run(function: Any, feed: Feed) -> dict[str, NDArray[Any]]:
     """Returns the outputs of a concrete function, half precision as float32."""
-    import tensorflow as tf
-
     specs = function.structured_input_signature[0]
     tensors = [
         tf.constant(value.astype(spec.dtype.as_numpy_dtype)) for value, spec in zip(feed, specs, strict=True)
@@ -152,18 +137,14 @@ def run(function: Any, feed: Feed) -> dict[str, "NDArray[Any]"]:
     return {name: wide(value.numpy()) for name, value in function(*tensors).items()}
 
 
-def wide(values: Any) -> "NDArray[Any]":
+def wide(values: Any) -> NDArray[Any]:
     """Returns half precision as float32: numpy knows no bfloat16."""
-    import numpy as np
-
     array = np.asarray(values)
     return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array
 
 
-def size(values: "NDArray[Any]") -> float:
+def size(values: NDArray[Any]) -> float:
     """Returns the largest finite value of an array of floats, without its sign; 0 where there is none."""
-    import numpy as np
-
     if values.dtype.kind not in "fc" or not values.size:
         return 0.0
     return float(np.abs(np.where(np.isfinite(values), values, 0)).max(initial=0.0))

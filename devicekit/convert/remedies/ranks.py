@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter
 from devicekit.convert.remedies.remedy import Remedy
 
@@ -12,8 +14,6 @@ MAX_ELEMENTS = 2**24
 
 def _bound(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """Sorted [rows, n], values [rows, m] -> how many of the sorted are less (LowerBound), or not greater."""
-    import tensorflow as tf
-
     known, values = inputs
     if None in (*known.shape, *values.shape) or known.shape[1] * values.shape.num_elements() > MAX_ELEMENTS:
         return None
@@ -24,8 +24,6 @@ def _bound(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None
 
 def _in_top_k(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """Predictions [rows, classes], true classes [rows], k -> whether fewer than k predictions are greater."""
-    import tensorflow as tf
-
     predictions, targets, k = inputs
     if None in predictions.shape:
         return None

@@ -5,13 +5,14 @@ Where each element comes from is found by running the op itself on the elements'
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # An index of four bytes per element that the op gives: 16 MiB at most.
 MAX_ELEMENTS = 2**22
@@ -34,8 +35,6 @@ def _matrix(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | Non
 
 def _patches(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """[batch, height, width, channels] -> [batch, rows, columns, size·channels]; pixels move as a whole."""
-    import tensorflow as tf
-
     block = _block(op, inputs[0])
     if block:
         return [tf.nn.space_to_depth(inputs[0], block)]
@@ -64,8 +63,6 @@ def _moved(
 
     Where that has fewer elements than `values`, each stands for the last axis.
     """
-    import tensorflow as tf
-
     count, results = values.shape.num_elements(), op.outputs[0].shape.num_elements()
     if count is None or None in numbered or results is None or results > MAX_ELEMENTS:
         return None
@@ -78,13 +75,8 @@ def _moved(
     return [tf.reshape(tf.gather(rows, index), op.outputs[0].shape)]
 
 
-def _sources(
-    op: Any, places: int, shape: Sequence[int | None], constants: Mapping[str, Any]
-) -> "NDArray[Any]":
+def _sources(op: Any, places: int, shape: Sequence[int | None], constants: Mapping[str, Any]) -> NDArray[Any]:
     """Returns the number of the element that comes to each place, -1 where none does: int32, flat."""
-    import numpy as np
-    import tensorflow as tf
-
     attributes = {
         attr.name: op.get_attr(attr.name) for attr in op.op_def.attr if attr.name not in ("T", "Tpaddings")
     }

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value
 from devicekit.convert.remedies.remedy import Remedy
 
 
 def _segments(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """[n, ...] and their segments [n] -> [segments, ...]; empty ones as TensorFlow fills them."""
-    import numpy as np
-    import tensorflow as tf
-
     values, numbers = inputs[0], constant_value(inputs[1])
     if numbers is None or not numbers.size:
         return None

@@ -7,6 +7,9 @@ TensorFlow's own op makes of the identity.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, constant_value, run_now
 from devicekit.convert.remedies.remedy import Remedy
 
@@ -17,8 +20,6 @@ MAX_MATRIX_BYTES = 4 * 2**20
 
 def _resize(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
     """[batch, H, W, channels] -> [batch, h, w, channels], h and w constant."""
-    import tensorflow as tf
-
     images, constants = inputs[0], [constant_value(value) for value in inputs[1:]]
     if any(value is None for value in constants) or not images.shape.is_fully_defined():
         return None
@@ -43,8 +44,6 @@ def _matrix(op: Any, constants: Sequence[Any], *, axis: int, length: int) -> Any
 
     `constants` are the op's: size [2], and for ScaleAndTranslate scale [2] and translation [2].
     """
-    import numpy as np
-
     neutral = [1, 1.0, 0.0]  # of the other axis, which has a single pixel
     own = [np.full_like(value, one) for value, one in zip(constants, neutral, strict=False)]
     for mine, value in zip(own, constants, strict=True):

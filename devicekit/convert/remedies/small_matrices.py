@@ -6,6 +6,9 @@ Each column costs about a dozen ops, so that larger matrices are left alone.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, Rule
 from devicekit.convert.remedies.remedy import Remedy
 
@@ -25,8 +28,6 @@ def _of_small(function: Callable[..., Sequence[Any]]) -> Rule:
 
 
 def _inverse(op: Any, matrix: Any) -> list[Any]:
-    import tensorflow as tf
-
     unit = tf.eye(matrix.shape[-1], batch_shape=matrix.shape[:-2], dtype=matrix.dtype)
     return [_solved(_adjoint(op, matrix), unit)]
 
@@ -36,15 +37,11 @@ def _solve(op: Any, matrix: Any, right: Any) -> list[Any]:
 
 
 def _adjoint(op: Any, matrix: Any) -> Any:
-    import tensorflow as tf
-
     return tf.linalg.matrix_transpose(matrix) if op.get_attr("adjoint") else matrix
 
 
 def _solved(matrix: Any, right: Any) -> Any:
     """Returns x of matrix·x = right by Gauss and Jordan with partial pivoting; not finite where singular."""
-    import tensorflow as tf
-
     size = matrix.shape[-1]
     rows = tf.concat([matrix, right], -1)
     for column in range(size):
@@ -57,8 +54,6 @@ def _solved(matrix: Any, right: Any) -> Any:
 
 def _pivoted(rows: Any, column: int) -> tuple[Any, Any]:
     """Returns the rows with a column's largest element on the diagonal, and the sign of the exchange."""
-    import tensorflow as tf
-
     size = rows.shape[-2]
     best = tf.argmax(tf.abs(rows[..., column:, column]), -1, tf.int32) + column
     is_best = tf.one_hot(best, size, on_value=True, off_value=False, dtype=tf.bool)
@@ -71,8 +66,6 @@ def _pivoted(rows: Any, column: int) -> tuple[Any, Any]:
 
 def _pivots(matrix: Any) -> tuple[Any, list[Any]]:
     """Returns the sign of the row exchanges and the pivots of an elimination, with 0 where it is singular."""
-    import tensorflow as tf
-
     size = matrix.shape[-1]
     sign, rows = tf.ones(matrix.shape[:-2], matrix.dtype), matrix
     pivots: list[Any] = []
@@ -94,8 +87,6 @@ def _determinant(op: Any, matrix: Any) -> list[Any]:
 
 
 def _log_determinant(op: Any, matrix: Any) -> list[Any]:
-    import tensorflow as tf
-
     sign, pivots = _pivots(matrix)
     for pivot in pivots:
         sign *= tf.sign(pivot)
@@ -103,9 +94,6 @@ def _log_determinant(op: Any, matrix: Any) -> list[Any]:
 
 
 def _cholesky(op: Any, matrix: Any) -> list[Any]:
-    import numpy as np
-    import tensorflow as tf
-
     size, columns, rest = matrix.shape[-1], [], matrix
     for column in range(size):
         is_below = tf.constant(np.arange(size) >= column, matrix.dtype)
@@ -116,8 +104,6 @@ def _cholesky(op: Any, matrix: Any) -> list[Any]:
 
 
 def _triangular_solve(op: Any, matrix: Any, right: Any) -> list[Any]:
-    import tensorflow as tf
-
     is_lower = op.get_attr("lower") != op.get_attr("adjoint")
     matrix = _adjoint(op, matrix)
     size = matrix.shape[-1]
@@ -131,8 +117,6 @@ def _triangular_solve(op: Any, matrix: Any, right: Any) -> list[Any]:
 
 
 def _cross(op: Any, left: Any, right: Any) -> list[Any]:
-    import tensorflow as tf
-
     def turned(values: Any, first: int) -> Any:
         return tf.gather(values, [first, (first + 1) % 3, (first + 2) % 3], axis=-1)
 

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, Rule
 from devicekit.convert.remedies.gelu import scalar
 from devicekit.convert.remedies.remedy import Remedy
@@ -46,8 +48,6 @@ def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
 
 
 def _erf(x: Any) -> Any:
-    import tensorflow as tf
-
     inside = tf.clip_by_value(x, -_ERF_LIMIT, _ERF_LIMIT)
     square = inside * inside
     ratio = _polynomial(_ERF_ABOVE, square) / _polynomial(_ERF_BELOW, square)
@@ -59,15 +59,11 @@ def _erfc(x: Any) -> Any:
 
 
 def _erfinv(x: Any) -> Any:
-    import tensorflow as tf
-
     return _erfinv_of(x, -tf.math.log((1 - x) * (1 + x)))
 
 
 def _ndtri(p: Any) -> Any:
     """The quantile of the normal distribution, √2·erfinv(2p - 1); w is taken of p, as it may be small."""
-    import tensorflow as tf
-
     return math.sqrt(2) * _erfinv_of(2 * p - 1, -tf.math.log(4 * p * (1 - p)))
 
 
@@ -76,8 +72,6 @@ def _erfinv_of(x: Any, w: Any) -> Any:
 
     Infinity is the result of a division, as the converter writes the constant as 3.4e38.
     """
-    import tensorflow as tf
-
     near = _polynomial(_ERFINV_NEAR, w - 2.5)
     far = _polynomial(_ERFINV_FAR, tf.sqrt(tf.maximum(w, _ERFINV_BORDER)) - 3)
     result = x * tf.where(w < _ERFINV_BORDER, near, far)
@@ -87,8 +81,6 @@ def _erfinv_of(x: Any, w: Any) -> Any:
 
 def _digamma(x: Any) -> Any:
     """By digamma(1 - x) - digamma(x) = π/tan(πx) for x up to 0; not finite where its poles are."""
-    import tensorflow as tf
-
     is_mirrored = x <= 0
     positive = tf.where(is_mirrored, 1 - x, x)
     large = positive + _DIGAMMA_STEPS

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.inside.inputs import clean_names
 from devicekit.convert.inside.load import Loaded
 from devicekit.convert.inside.outside import PREPROCESS, Split, Unsplittable, cut, fixed_shape, tensor_facts
@@ -130,8 +132,6 @@ def _padded(find: Any, flat: Any) -> Any:
 
 def _table(handle: Any, find: Any) -> dict[str, int]:
     """Returns the keys of a table with their values. Raises Unsplittable where a key is no UTF-8."""
-    import tensorflow as tf
-
     if handle is None:
         raise Unsplittable("its look-up table is of TensorFlow 1", "export it again, with TensorFlow 2")
 

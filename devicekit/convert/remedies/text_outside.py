@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from devicekit.convert.inside.inputs import clean_names
 from devicekit.convert.inside.load import Loaded
 from devicekit.convert.inside.outside import PREPROCESS, Split, Unsplittable, cut, fixed_shape, tensor_facts
@@ -244,8 +246,6 @@ def examples(given: Any, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[
 
     A layer without an index for unknown words is fed known ones only: it refuses others.
     """
-    import numpy as np
-
     generator = np.random.default_rng(SEED)
     known = [word for one in settings.values() for word in list(one["indices"])[:2000]]
     is_open = all(one["unknown"] is not None for one in settings.values())
@@ -260,8 +260,6 @@ def examples(given: Any, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[
 
 
 def _drawn(generator: Any, spec: Any, pool: Sequence[str], *, longest: int) -> Any:
-    import numpy as np
-
     values = np.empty(tuple(spec.shape), object)
     for place in np.ndindex(values.shape):
         count = 1 if longest == 1 else int(generator.integers(0, longest + 1))

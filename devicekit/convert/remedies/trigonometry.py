@@ -3,65 +3,49 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from devicekit.convert.remedies.emit import Emitter, Rule
 from devicekit.convert.remedies.remedy import Remedy
 
 
 def _tan(x: Any) -> Any:
-    import tensorflow as tf
-
     return tf.sin(x) / tf.cos(x)
 
 
 def _asin(x: Any) -> Any:
-    import tensorflow as tf
-
     return tf.atan2(x, tf.sqrt((1 - x) * (1 + x)))
 
 
 def _acos(x: Any) -> Any:
-    import tensorflow as tf
-
     return tf.atan2(tf.sqrt((1 - x) * (1 + x)), x)
 
 
 def _atan(x: Any) -> Any:
-    import tensorflow as tf
-
     return tf.atan2(x, tf.ones_like(x))
 
 
 def _sinh(x: Any) -> Any:
     """Of the square root of eˣ, which is finite wherever the result is."""
-    import tensorflow as tf
-
     root = tf.exp(x / 2)
     return 0.5 * root * root - 0.5 / root / root
 
 
 def _cosh(x: Any) -> Any:
-    import tensorflow as tf
-
     root = tf.exp(x / 2)
     return 0.5 * root * root + 0.5 / root / root
 
 
 def _asinh(x: Any) -> Any:
-    import tensorflow as tf
-
     size = tf.abs(x)
     return tf.sign(x) * tf.math.log(size + tf.sqrt(size * size + 1))
 
 
 def _acosh(x: Any) -> Any:
-    import tensorflow as tf
-
     return tf.math.log(x + tf.sqrt((x - 1) * (x + 1)))
 
 
 def _atanh(x: Any) -> Any:
-    import tensorflow as tf
-
     return tf.math.log((1 + x) / (1 - x)) / 2
 
 

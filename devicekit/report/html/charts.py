@@ -6,6 +6,8 @@ Colours and fonts are the page's (page.js), so that a chart follows light and da
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
+
 WIDE = "container"
 # No chart lists more names than a page is high.
 MOST_NAMES = 60
@@ -14,8 +16,6 @@ STEP = 22
 
 def distribution(models: Sequence[str]) -> dict[str, Any]:
     """Returns boxes of latency per device (5, 25, 50, 75, 95 %) for the model that is selected."""
-    import altair as alt
-
     y = alt.Y("device:N", title=None, sort=None)
     base = alt.Chart(alt.NamedData("rows")).encode(y=y)
     tips = [
@@ -35,8 +35,6 @@ def distribution(models: Sequence[str]) -> dict[str, Any]:
 
 def pareto(devices: Sequence[str]) -> dict[str, Any]:
     """Returns size against latency on the device that is selected; colour is fidelity."""
-    import altair as alt
-
     colour = alt.Color(
         "cosine:Q",
         title="cosine to float",
@@ -81,8 +79,6 @@ def memory(models: Sequence[str]) -> dict[str, Any]:
 
 
 def _over_time(field: str, title: str) -> Any:
-    import altair as alt
-
     legend = alt.Legend(orient="bottom", columns=3, symbolLimit=12)
     return (
         alt.Chart(alt.NamedData("points"))
@@ -102,8 +98,6 @@ def _lined(base: Any) -> Any:
 
 def _selecting(chart: Any, field: str, names: Sequence[str]) -> Any:
     """Returns the chart of one name, with a list to choose it from where there are several."""
-    import altair as alt
-
     if len(names) < 2:
         return chart
     bound = alt.binding_select(options=list(names), name=f"{field} ")
@@ -112,8 +106,6 @@ def _selecting(chart: Any, field: str, names: Sequence[str]) -> Any:
 
 
 def _evidence() -> Any:
-    import altair as alt
-
     return alt.Color(
         "evidence:N",
         title=None,
@@ -125,8 +117,6 @@ def _evidence() -> Any:
 
 
 def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> dict[str, Any]:
-    import altair as alt
-
     sized = chart.properties(width=WIDE, height=alt.Step(step) if step else height)
     spec: dict[str, Any] = sized.to_dict(validate=True)
     spec.pop("config", None)  # the page's

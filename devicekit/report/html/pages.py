@@ -4,28 +4,27 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from devicekit import words as fmt
+from devicekit.fleet.history import History
+from devicekit.fleet.outcome import RunReport
 from devicekit.report.html import charts
 from devicekit.report.html.table import FILE, Column, Place, Shown, device_link, model_link, run_link
 from devicekit.report.html.vega import bundle
 from devicekit.report.rows import flat
+from devicekit.store.reading import Cell, Run
 from devicekit.words import VERSION
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-    from devicekit.fleet.history import History
-    from devicekit.fleet.outcome import RunReport
-    from devicekit.store.reading import Cell, Run
 
 _HERE = Path(__file__).parent
 # The order of a page's rows: what needs looking at comes first.
 _ORDER = ("failed", "missing", "not run", "does not fit", "fits")
 
 
-def run_page(report: "RunReport", place: Place = FILE) -> str:
+def run_page(report: RunReport, place: Place = FILE) -> str:
     """Returns the page of a run."""
     rows = flat(report)
     measured = [row for row in rows if row["median_us"] is not None]
@@ -64,7 +63,7 @@ def run_page(report: "RunReport", place: Place = FILE) -> str:
     )
 
 
-def model_page(history: "History", place: Place = FILE) -> str:
+def model_page(history: History, place: Place = FILE) -> str:
     """Returns the page of a model: its latency and memory over runs, by device."""
     points = [(device, point) for device, found in history.points.items() for point in found]
     data = [_point(point.cell, _notes(point.change)) for _, point in points]
@@ -106,7 +105,7 @@ def model_page(history: "History", place: Place = FILE) -> str:
     )
 
 
-def device_page(device: str, facts: Mapping[str, Any] | None, cells: "Sequence[Cell]", place: Place) -> str:
+def device_page(device: str, facts: Mapping[str, Any] | None, cells: Sequence[Cell], place: Place) -> str:
     """Returns the page of a device: what it says it is, and the newest of each model on it."""
     header = (
         *(Column("model"), Column("run"), Column("recipe"), Column("median ms", is_number=True)),
@@ -146,7 +145,7 @@ def device_page(device: str, facts: Mapping[str, Any] | None, cells: "Sequence[C
 
 
 def index_page(
-    runs: "Sequence[tuple[Run, Mapping[str, int]]]",
+    runs: Sequence[tuple[Run, Mapping[str, int]]],
     models: Sequence[str],
     devices: Sequence[str],
     place: Place,
@@ -231,7 +230,7 @@ def _cells(row: Mapping[str, Any], place: Place) -> tuple[Shown, ...]:
     )
 
 
-def _tiles(report: "RunReport", measured: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+def _tiles(report: RunReport, measured: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Returns the numbers on top: (value, what it is, its kind)."""
     tiles = [(str(number), status, status.replace(" ", "-")) for status, number in report.counts.items()]
     evidences = sorted({row["evidence"] for row in measured})
@@ -240,7 +239,7 @@ def _tiles(report: "RunReport", measured: Sequence[Mapping[str, Any]]) -> list[t
     return [*tiles, (str(shaky), "not stable", "does-not-fit" if shaky else "")]
 
 
-def _changes(report: "RunReport") -> list[dict[str, str]]:
+def _changes(report: RunReport) -> list[dict[str, str]]:
     """Returns the rows that differ from the run before: by more than noise, or in something else."""
     found = []
     for row in report.rows:
@@ -281,7 +280,7 @@ def _conditions(measured: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, s
 _QUANTILES = ("q5", "q25", "q50", "q75", "q95")
 
 
-def _row_data(row: Mapping[str, Any], cell: "Cell") -> dict[str, Any]:
+def _row_data(row: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
     """Returns what the charts draw of a row."""
     quantiles: Sequence[float | None] = (cell.taken and cell.taken.quantiles_us) or (None,) * len(_QUANTILES)
     return {
@@ -296,7 +295,7 @@ def _row_data(row: Mapping[str, Any], cell: "Cell") -> dict[str, Any]:
     }
 
 
-def _point(cell: "Cell", changed: str) -> dict[str, Any]:
+def _point(cell: Cell, changed: str) -> dict[str, Any]:
     taken = cell.taken
     assert taken is not None
     return {
@@ -366,8 +365,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _embedded(value: Any) -> Any:
     """Returns JSON that may stand in a page's script: nothing in it ends one, or begins a comment."""
-    from markupsafe import Markup
-
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -375,9 +372,7 @@ def _embedded(value: Any) -> Any:
 
 
 @cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,

@@ -1,7 +1,10 @@
 """Vega, Vega-Lite and Vega-Embed as one script, bundled by vl-convert, without network."""
 
 import contextlib
+from importlib.metadata import version
 from pathlib import Path
+
+import vl_convert
 
 from devicekit.cache import cached, key_of
 
@@ -10,15 +13,11 @@ _FILE = "vega.js"
 
 def bundle() -> str:
     """Returns the script (0.9 MB), which defines vegaEmbed. Bundled once (3 s), then cached."""
-    from importlib.metadata import version
-
     folder, _ = cached("vega", key_of({"vl-convert": version("vl-convert-python")}), _write)
     return (folder / _FILE).read_text(encoding="utf-8")
 
 
 def _write(folder: Path) -> None:
-    import vl_convert
-
     with contextlib.redirect_stdout(None):
         script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     # It stands inside a page: no end tag of a script may be in it.

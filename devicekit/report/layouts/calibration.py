@@ -2,21 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit import words as fmt
+from devicekit.pipeline.calibrate import TOLERANCES, Calibrated
 from devicekit.report.text import columns, escape, labelled
-
-if TYPE_CHECKING:
-    from devicekit.pipeline.calibrate import Calibrated
 
 _MOST_ROWS = 60
 
 
-def lines(calibrated: "Calibrated") -> Iterator[Any]:
+def lines(calibrated: Calibrated) -> Iterator[Any]:
     """Yields the errors, the rows with theirs, and what was written."""
-    from devicekit.pipeline.calibrate import TOLERANCES
-
     validation, rows = calibrated.validation, calibrated.rows
     yield labelled(
         [(calibrated.profile, escape(f"{calibrated.label}: {fmt.plural(len(rows), 'measured model')}"))]

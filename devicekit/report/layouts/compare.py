@@ -2,22 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.measure import Measurement as Width
 
 from devicekit import words as fmt
-from devicekit.compare.comparison import Entry, ops_that_differ
+from devicekit.compare.comparison import Comparison, Entry, ops_that_differ
 from devicekit.compare.fidelity import tensors_in_words
+from devicekit.measurement import Measurement
+from devicekit.quantize.fidelity import Fidelity
 from devicekit.report.text import columns, escape, labelled
-
-if TYPE_CHECKING:
-    from devicekit.compare.comparison import Comparison
-    from devicekit.measurement import Measurement
-    from devicekit.quantize.fidelity import Fidelity
 
 Row = tuple[str, list[str]]
 
 
-def lines(comparison: "Comparison") -> Iterator[Any]:
+def lines(comparison: Comparison) -> Iterator[Any]:
     """Yields the parts of a comparison, in reading order."""
     yield labelled([*_legend(comparison), *_circumstances(comparison)])
     yield ""
@@ -32,14 +31,14 @@ def lines(comparison: "Comparison") -> Iterator[Any]:
             yield labelled([(label, escape(text)) for label, text in rows])
 
 
-def _legend(comparison: "Comparison") -> Iterator[tuple[str, str]]:
+def _legend(comparison: Comparison) -> Iterator[tuple[str, str]]:
     for entry in comparison.entries:
         subject = entry.subject
         made = f"  [dim](recipe {escape(subject.recipe)})[/]" if subject.recipe else ""
         yield subject.label, f"{escape(str(subject.path))}{made}"
 
 
-def _circumstances(comparison: "Comparison") -> Iterator[tuple[str, str]]:
+def _circumstances(comparison: Comparison) -> Iterator[tuple[str, str]]:
     here = [e for e in comparison.entries if e.measurement and not e.is_recorded]
     if here:
         [*_, last] = here
@@ -59,11 +58,11 @@ def _circumstances(comparison: "Comparison") -> Iterator[tuple[str, str]]:
         yield "fidelity", escape(f"to {comparison.first.subject.label}, on {', '.join(map(str, fed))}")
 
 
-def _turns(comparison: "Comparison") -> str:
+def _turns(comparison: Comparison) -> str:
     return f"{comparison.rounds} rounds in turns"
 
 
-def _rows(comparison: "Comparison") -> Iterator[Row]:
+def _rows(comparison: Comparison) -> Iterator[Row]:
     """Yields what the table says of each model, all rows as wide as there are models."""
     entries, first = comparison.entries, comparison.first
 
@@ -92,11 +91,11 @@ def _rows(comparison: "Comparison") -> Iterator[Row]:
     yield title, [fmt.percent(own) if e is first else cell for e, cell in zip(entries, cells, strict=True)]
 
 
-def _measured(text: "Callable[[Measurement], str]") -> Callable[[Entry], str]:
+def _measured(text: Callable[[Measurement], str]) -> Callable[[Entry], str]:
     return lambda entry: text(entry.measurement) if entry.measurement else fmt.UNKNOWN
 
 
-def _fidelity(text: "Callable[[Fidelity], str]") -> Callable[[Entry], str]:
+def _fidelity(text: Callable[[Fidelity], str]) -> Callable[[Entry], str]:
     def cell(entry: Entry) -> str:
         fidelity = entry.likeness.fidelity if entry.likeness else None
         return fmt.UNKNOWN if fidelity is None else text(fidelity)
@@ -109,14 +108,14 @@ def _ratio(entry: Entry) -> str:
     return fmt.UNKNOWN if ratio is None else f"{ratio.ratio:.2f}"
 
 
-def _ops_that_differ(comparison: "Comparison") -> Iterator[Row]:
+def _ops_that_differ(comparison: Comparison) -> Iterator[Row]:
     """Yields the counts of each operator that is not in all models as often."""
     first, *others = (entry.subject for entry in comparison.entries)
     for name in dict.fromkeys(name for other in others for name in ops_that_differ(first, other)):
         yield name, [str(entry.subject.ops[name]) for entry in comparison.entries]
 
 
-def _tensors(comparison: "Comparison") -> list[tuple[str, str]]:
+def _tensors(comparison: Comparison) -> list[tuple[str, str]]:
     """Returns the inputs and outputs, once for all models where they are the same."""
     rows = []
     for side in ("input", "output"):
@@ -133,7 +132,7 @@ def _tensors(comparison: "Comparison") -> list[tuple[str, str]]:
     return rows
 
 
-def _verdicts(comparison: "Comparison") -> list[tuple[str, str]]:
+def _verdicts(comparison: Comparison) -> list[tuple[str, str]]:
     """Returns what latency and fidelity come to, or why there is nothing to say."""
     first = comparison.first.subject.label
     rows = [
@@ -164,12 +163,12 @@ _BEST = {
 }
 
 
-def _best(comparison: "Comparison") -> list[tuple[str, str]]:
+def _best(comparison: Comparison) -> list[tuple[str, str]]:
     texts = [f"{_BEST[what]} {' and '.join(labels)}" for what, labels in comparison.best.items()]
     return [("best", " · ".join(texts))] if texts else []
 
 
-def _notes(comparison: "Comparison") -> list[tuple[str, str]]:
+def _notes(comparison: Comparison) -> list[tuple[str, str]]:
     rows = [("note", note) for note in comparison.notes]
     for entry in comparison.entries:
         if entry.measurement and not entry.measurement.stability.startswith("stable"):
@@ -190,14 +189,12 @@ class _SideBySide:
     title: str = ""
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from rich.measure import Measurement
-
         others = range(1, len(self.header))
         for size in range(len(others), 0, -1):
             parts = [self._part(others[i : i + size]) for i in range(0, len(others), size)]
             wide = options.update(width=1000)
             if size == 1 or all(
-                Measurement.get(console, wide, part).maximum <= options.max_width for part in parts
+                Width.get(console, wide, part).maximum <= options.max_width for part in parts
             ):
                 break
         for number, part in enumerate(parts):

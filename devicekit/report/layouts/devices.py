@@ -1,19 +1,17 @@
 """How devices, and what is missing for them, read on a terminal."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit import words as fmt
+from devicekit.device.discover import Devices, Found
+from devicekit.doctor import Diagnosis
 from devicekit.report.text import columns, escape, labelled
-
-if TYPE_CHECKING:
-    from devicekit.device.discover import Devices, Found
-    from devicekit.doctor import Diagnosis
 
 _MARKS = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "missing": "[red]✗[/]"}
 
 
-def lines(devices: "Devices") -> Iterator[Any]:
+def lines(devices: Devices) -> Iterator[Any]:
     """Yields a line per device, then what to do for each that does not answer."""
     if not devices.rows:
         yield "no device is attached, and no fleet file names one"
@@ -43,7 +41,7 @@ def lines(devices: "Devices") -> Iterator[Any]:
         yield labelled(virtual)
 
 
-def _matching(one: "Found") -> str | None:
+def _matching(one: Found) -> str | None:
     """Returns what there is to say of the profile: several match, or none does."""
     if one.ranking is None:
         return None
@@ -57,7 +55,7 @@ def _matching(one: "Found") -> str | None:
     )
 
 
-def _row(one: "Found") -> tuple[str, ...]:
+def _row(one: Found) -> tuple[str, ...]:
     facts = one.facts
     address = f"{one.name} ({one.address})" if one.name else one.address
     values = (
@@ -79,7 +77,7 @@ def _row(one: "Found") -> tuple[str, ...]:
     )
 
 
-def doctor_lines(diagnosis: "Diagnosis") -> Iterator[Any]:
+def doctor_lines(diagnosis: Diagnosis) -> Iterator[Any]:
     """Yields a line per check, and under it what to do where something is missing."""
     for check in diagnosis.checks:
         yield f"{_MARKS[check.state]} [bold]{check.name:12}[/] {escape(check.found)}"

@@ -3,20 +3,17 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicekit import words as fmt
-from devicekit.measurement import hottest_c
+from devicekit.measurement import Measurement, hottest_c
 from devicekit.report.text import columns, escape, labelled
-
-if TYPE_CHECKING:
-    from devicekit.measurement import Measurement
 
 TRACE_LINES = 12
 BAR = 30
 
 
-def lines(measurement: "Measurement") -> Iterator[Any]:
+def lines(measurement: Measurement) -> Iterator[Any]:
     """Yields latency, memory, and under what they were taken."""
     latency, memory = measurement.latency, measurement.memory
     runtime = " ".join(part for part in ("LiteRT", measurement.runtime_version) if part)
@@ -48,13 +45,13 @@ def lines(measurement: "Measurement") -> Iterator[Any]:
         yield labelled([("note", escape(note)) for note in measurement.notes])
 
 
-def pace_rows(measurement: "Measurement") -> Iterator[tuple[str, str]]:
+def pace_rows(measurement: Measurement) -> Iterator[tuple[str, str]]:
     """Yields what gaps were kept and for how long it ran, where that was asked for."""
     if measurement.pace:
         yield "pace", escape(measurement.pace)
 
 
-def _device_rows(measurement: "Measurement") -> Iterator[tuple[str, str]]:
+def _device_rows(measurement: Measurement) -> Iterator[tuple[str, str]]:
     """Yields whether the answer was checked, and what the device was like before and after."""
     if verified := measurement.conditions.get("verified"):
         yield "verified", escape(verified_words(verified))
@@ -82,7 +79,7 @@ def verified_words(verified: Mapping[str, Any]) -> str:
     return f"where it was measured, {same} the reference"
 
 
-def trace_table(measurement: "Measurement") -> Any:
+def trace_table(measurement: Measurement) -> Any:
     """Returns the trace, at most 12 lines of it, with a bar for the median."""
     points = measurement.trace
     step = max(1, math.ceil(len(points) / TRACE_LINES))

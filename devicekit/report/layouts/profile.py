@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
+from devicekit.profile.label import calibration_label
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ def lines(profile: "Profile") -> Iterator[Any]:
 
 
 def _calibrations(profile: "Profile") -> str:
-    from devicekit.predict.latency import calibration_label
-
     return "; ".join(
         f"{calibration_label(one)}: {fmt.plural(len(one.rows), 'model')}" for one in profile.calibration
     )

@@ -101,7 +101,7 @@ def read(output: str) -> Printed | None:
     )
 
 
-def _milliseconds(match: "re.Match[str] | None") -> float | None:
+def _milliseconds(match: re.Match[str] | None) -> float | None:
     return float(match[1]) * 1000 if match else None
 
 

@@ -17,7 +17,7 @@ from devicekit.runner.benchmark_model.printed import (
 _STARTS = "BENCHMARK RESULTS"
 
 
-def _line(name: str, unit: str = "ms") -> "re.Pattern[str]":
+def _line(name: str, unit: str = "ms") -> re.Pattern[str]:
     return re.compile(rf"^\s*{re.escape(name)}:\s+({NUMBER})(?: {unit})?(?:\s+\((\d+) runs?\))?\s*$")
 
 
@@ -59,11 +59,11 @@ def read(output: str) -> Printed | None:
     if mean is None or mean[2] is None:
         return None
 
-    def us(pattern: "re.Pattern[str]") -> float | None:
+    def us(pattern: re.Pattern[str]) -> float | None:
         found = first_match(pattern, lines)
         return float(found[1]) * 1000 if found else None
 
-    def size(pattern: "re.Pattern[str]") -> int | None:
+    def size(pattern: re.Pattern[str]) -> int | None:
         found = first_match(pattern, lines)
         return megabytes(found[1]) if found else None
 

@@ -58,11 +58,11 @@ def messages(output: str) -> list[str]:
     return [_PREFIX.sub("", line.rstrip("\r")) for line in output.splitlines()]
 
 
-def first_match(pattern: "re.Pattern[str]", lines: Iterable[str]) -> "re.Match[str] | None":
+def first_match(pattern: re.Pattern[str], lines: Iterable[str]) -> re.Match[str] | None:
     return next((match for line in lines if (match := pattern.search(line))), None)
 
 
-def last_count(lines: Iterable[str]) -> "re.Match[str] | None":
+def last_count(lines: Iterable[str]) -> re.Match[str] | None:
     """Returns the match of the last "count=" line: the first is the warm-up's, unless there is none."""
     found = None
     for line in lines:
@@ -70,7 +70,7 @@ def last_count(lines: Iterable[str]) -> "re.Match[str] | None":
     return found
 
 
-def statistics(count: "re.Match[str]") -> dict[str, Any]:
+def statistics(count: re.Match[str]) -> dict[str, Any]:
     """Returns what a "count=" line says, as fields of Printed; "curr" stands alone where all took as long."""
     values = {key: float(value) for key, value in _PAIR.findall(count[2])}
     if "avg" not in values and "curr" in values:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from devicekit.device.files import file_of
 from devicekit.device.seam import Completed, Device
 from devicekit.device.temporary import folder_prefix
@@ -131,8 +133,6 @@ def _verify(device: Device, prepared: Prepared, outputs: str) -> dict[str, Any] 
 
 def _split(model: Path, data: bytes) -> dict[tuple[str, str], bytes]:
     """Returns the bytes of each output, which the tool writes one after another in the graph's order."""
-    import numpy as np
-
     parts, start = {}, 0
     for name, tensor in read_graph(model).output_tensors.items():
         size = int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
