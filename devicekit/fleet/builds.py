@@ -3,18 +3,21 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from devicekit import progress
 from devicekit.cache import cached, key_of, sha256_tree
 from devicekit.convert.source import convert_source
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import DevicekitError, DoesNotFit
 from devicekit.fit.candidate import Candidate
 from devicekit.fit.choose import choose, nearest_miss
-from devicekit.fleet.plan import Job
+from devicekit.fleet.plan import FleetPlan, Job
+from devicekit.fleet.rows import NEVER, on_row
 from devicekit.pipeline.making import Making
 from devicekit.pipeline.screening import quantized, screen
 from devicekit.profile.schema import Profile
@@ -66,6 +69,25 @@ def build_artifact(job: Job, making: Making, keep: Path) -> Artifact:
     else:
         folder, _ = cached("fleet", key, lambda folder: _build(job, profile, making, folder))
     return _read(folder)
+
+
+def build_all(
+    plan: FleetPlan, left: Sequence[Job], artifacts: Mapping[str, Future[Artifact]], keep: Path
+) -> None:
+    """Fulfils each need's future, in the order of the jobs: with the artifact, or why there is none.
+
+    `keep` is a folder that lives as long as the run.
+    """
+    for job in left:
+        wanted = artifacts[need_of(job)]
+        if wanted.done():
+            continue
+        try:
+            with on_row("artifacts", NEVER):
+                wanted.set_result(build_artifact(job, plan.making, keep))
+        except Exception as error:
+            wanted.set_exception(failure_of(error))
+    progress.report("artifacts", detail=f"{len(artifacts)} built, or there before", done=1, total=1)
 
 
 def _key(job: Job, making: Making) -> str | None:

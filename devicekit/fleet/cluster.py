@@ -18,10 +18,10 @@ from devicekit import progress
 from devicekit.device.inventory import Entry
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import DevicekitError, Lost, NoDevice, UsageError
-from devicekit.fleet.builds import Artifact, failure_of, need_of, received, shipped
+from devicekit.fleet.builds import Artifact, build_all, failure_of, need_of, received, shipped
 from devicekit.fleet.cell import run_cell
 from devicekit.fleet.plan import FleetPlan, Job
-from devicekit.fleet.run import build_all, on_row
+from devicekit.fleet.rows import on_row
 from devicekit.profile.schema import Profile
 from devicekit.runner.measuring import Measuring
 from devicekit.store.filing import Outcome

@@ -5,7 +5,7 @@ import itertools
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +15,10 @@ from devicekit import words as fmt
 from devicekit.device.lock import locked
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import Busy, DevicekitError, StoreError, UsageError
-from devicekit.fleet.builds import Artifact, build_artifact, failure_of, need_of
+from devicekit.fleet.builds import Artifact, build_all, need_of
 from devicekit.fleet.cell import run_cell
 from devicekit.fleet.plan import RETRY_S, FleetPlan, Job, plan_fleet, read_plan
+from devicekit.fleet.rows import on_row
 from devicekit.pipeline.making import AS_PROFILES_SAY, Making
 from devicekit.runner.measuring import NO_WISHES, Measuring
 from devicekit.store.filing import Outcome, end_run, file_cell, new_run
@@ -29,7 +30,6 @@ _log = logging.getLogger(__name__)
 ROUNDS = 5
 # Devices that are measured at once, where nobody says how many: a thread each, which mostly waits.
 MOST_JOBS = 16
-NEVER = threading.Event()
 
 # What runs the cells: the run's jobs and a function to file each outcome in, called from any thread.
 Scheduler = Callable[[FleetPlan, Sequence[Job], Callable[[Job, Outcome], None]], None]
@@ -184,25 +184,6 @@ def _run_here(
             raise
 
 
-def build_all(
-    plan: FleetPlan, left: Sequence[Job], artifacts: Mapping[str, Future[Artifact]], keep: Path
-) -> None:
-    """Fulfils each need's future, in the order of the jobs: with the artifact, or why there is none.
-
-    `keep` is a folder that lives as long as the run.
-    """
-    for job in left:
-        wanted = artifacts[need_of(job)]
-        if wanted.done():
-            continue
-        try:
-            with on_row("artifacts", NEVER):
-                wanted.set_result(build_artifact(job, plan.making, keep))
-        except Exception as error:
-            wanted.set_exception(failure_of(error))
-    progress.report("artifacts", detail=f"{len(artifacts)} built, or there before", done=1, total=1)
-
-
 def _outcome(job: Job, plan: FleetPlan, artifact: Future[Artifact]) -> Outcome:
     try:
         built = artifact.result()
@@ -218,36 +199,6 @@ def _outcome(job: Job, plan: FleetPlan, artifact: Future[Artifact]) -> Outcome:
         rounds=plan.rounds,
         retry_s=plan.retry_s,
     )
-
-
-@contextmanager
-def on_row(name: str, stop: threading.Event) -> Iterator[None]:
-    """Has what the block reports appear on a row of that name; ends the block there once `stop` is set."""
-    token = progress.current.set(_Row(name, progress.current.get(), stop))
-    try:
-        yield
-    finally:
-        progress.current.reset(token)
-
-
-class _Row:
-    """Progress of one device: each of its steps is the detail of its row. Ends the thread after Ctrl-C."""
-
-    def __init__(self, name: str, whole: progress.Progress, stop: threading.Event) -> None:
-        self._name = name
-        self._whole = whole
-        self._stop = stop
-
-    def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
-        words = "measuring" if step == "measure" else f"{step} {detail}".strip()
-        if step == "measure" and total:
-            words = f"measuring, round {min(int(done) + 1, int(total))} of {int(total)}"
-        # A step that ends is not the end of its device.
-        self._whole.update(
-            self._name, detail=words, done=done, total=total if total and done < total else None
-        )
 
 
 def _tell(plan: FleetPlan, job: Job, outcome: Outcome) -> None:

@@ -28,7 +28,6 @@ from devicekit.predict.latency import coefficients_of, work_of_row
 from devicekit.predict.pack import chosen
 from devicekit.predict.roofline import Coefficients, isa_of, precision_of
 from devicekit.predict.work import unpredictable, work_of
-from devicekit.profile.label import calibration_label
 from devicekit.profile.lookup import load_profile
 from devicekit.profile.schema import Calibration, CalibrationRow, Profile
 from devicekit.runner.measuring import NO_WISHES, Measuring
@@ -117,9 +116,7 @@ def calibrate(
     )
     place = target_of(target, Path(output) if output else None)
     document, written = write_calibration(target, table, place, dry_run=dry_run)
-    return Calibrated(
-        target.name, calibration_label(table), tuple(found), coefficients, validation, document, written
-    )
+    return Calibrated(target.name, table.label, tuple(found), coefficients, validation, document, written)
 
 
 def accuracy(profile: str | Path | Profile) -> list[Calibrated]:
@@ -137,7 +134,7 @@ def accuracy(profile: str | Path | Profile) -> list[Calibrated]:
     for one in target.calibration:
         rows = tuple(_row_of(row, one) for row in one.rows)
         validation = cross_validate(rows, prior_of(target))
-        label = calibration_label(one)
+        label = one.label
         results.append(
             Calibrated(target.name, label, rows, coefficients_of(one), validation, "", target.path)
         )

@@ -8,7 +8,7 @@ from devicekit import words as fmt
 from devicekit.graph.model import Graph
 from devicekit.predict.roofline import Coefficients, latency_us, precision_of, shares
 from devicekit.predict.work import KINDS, Kind, Work, unpredictable, work_of
-from devicekit.profile.label import calibration_label, runtime_label
+from devicekit.profile.label import runtime_label
 from devicekit.profile.schema import Calibration, Profile
 
 Tier = Literal["measured", "sibling", "calibrated"]
@@ -65,7 +65,7 @@ def predict_latency(
         return _missing(profile, key)
     named = f"{sibling.name}'s " if tier == "sibling" and sibling else ""
     rows = f"{len(found.rows)} calibration models"
-    basis = f"{named}{rows}, {calibration_label(found)}"
+    basis = f"{named}{rows}, {found.label}"
     return predicted(work_of(graph), _op_names(graph), found, tier=tier, basis=basis)
 
 
@@ -111,7 +111,7 @@ def _missing(profile: Profile, key: tuple[str, int, str]) -> str:
     label = runtime_label(profile.runtime.name, profile.runtime.version, delegate=delegate, threads=threads)
     if not profile.calibration:
         return f"this profile has no calibration for {label}"
-    known = "; ".join(calibration_label(c) for c in profile.calibration)
+    known = "; ".join(c.label for c in profile.calibration)
     return f"this profile has no calibration for {label}, {precision}, but for {known}"
 
 

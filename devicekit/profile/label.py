@@ -1,10 +1,5 @@
 """How a profile's runtime reads in tables and reports. Needs no pydantic, so that listing is fast."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from devicekit.profile.schema import Calibration
-
 _RUNTIMES = {"litert": "LiteRT", "tflite": "TFLite", "tflm": "TFLM"}
 _DELEGATES = {"xnnpack": "CPU", "none": "CPU built-in", "gpu": "GPU", "nnapi": "NNAPI", "edgetpu": "Edge TPU"}
 
@@ -17,14 +12,3 @@ def runtime_label(name: str, version: str | None, *, delegate: str, threads: int
     if name != "tflm":  # one processor, one thread
         words += [_DELEGATES.get(delegate, delegate), f"×{threads}"]
     return " ".join(words)
-
-
-def calibration_label(calibration: "Calibration") -> str:
-    """Returns "TFLite CPU ×4, float32"."""
-    label = runtime_label(
-        calibration.runtime,
-        calibration.version,
-        delegate=calibration.delegate,
-        threads=calibration.threads,
-    )
-    return f"{label}, {calibration.precision}"

@@ -215,6 +215,12 @@ class Calibration(Table):
         description="The measured models."
     )
 
+    @property
+    def label(self) -> str:
+        """Returns "TFLite CPU ×4, float32"."""
+        label = runtime_label(self.runtime, self.version, delegate=self.delegate, threads=self.threads)
+        return f"{label}, {self.precision}"
+
 
 class Profile(Table):
     """A profile, its `extends` resolved. `name`, `path`, `files` and `sha256` come from where it was read."""

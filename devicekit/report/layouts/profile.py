@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.profile.label import calibration_label
 from devicekit.report.text import columns, escape, labelled
 
 if TYPE_CHECKING:
@@ -63,9 +62,7 @@ def lines(profile: "Profile") -> Iterator[Any]:
 
 
 def _calibrations(profile: "Profile") -> str:
-    return "; ".join(
-        f"{calibration_label(one)}: {fmt.plural(len(one.rows), 'model')}" for one in profile.calibration
-    )
+    return "; ".join(f"{one.label}: {fmt.plural(len(one.rows), 'model')}" for one in profile.calibration)
 
 
 def _value(value: object) -> str:
