@@ -4,7 +4,7 @@ The parent calls `run_child(module, request, …)` and iterates over the events 
 module ends with `if __name__ == "__main__": serve(handle)`, where `handle(request)` yields JSON-ready
 events. A DevicekitError raised in the child arrives in the parent as the same class; a crash, a time-out or
 memory exhaustion as ChildFailed. Whatever libraries print goes to a log, whose last lines ChildFailed
-carries, and which either failure logs at level INFO.
+carries, and which either failure logs at level INFO. $DEVICEKIT_PYTHON names another Python for children.
 """
 
 import json
@@ -49,7 +49,7 @@ def run_child(
     envelope = {"request": dict(request), "memory_bytes": memory_bytes, "parent": os.getpid()}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],  # -P: the user's folder must not shadow libraries
+            [_python(), "-P", "-m", module],  # -P: the user's folder must not shadow libraries
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -86,6 +86,10 @@ def run_child(
         finally:
             watchdog.cancel()
             _end(child)
+
+
+def _python() -> str:
+    return os.environ.get("DEVICEKIT_PYTHON") or sys.executable
 
 
 def serve(handle: Callable[[dict[str, Any]], Iterator[Mapping[str, Any]]]) -> None:

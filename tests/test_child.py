@@ -13,6 +13,7 @@ from devicekit.child import ChildFailed, run_child
 from devicekit.errors import ConvertError
 
 MODULE = "misbehaving"
+pytestmark = pytest.mark.usefixtures("own_children")
 
 
 @pytest.fixture(autouse=True)

@@ -320,6 +320,7 @@ def test_bad_calibration_data_is_one_clear_error(array: Any, error: str, data: P
 )
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_children")
 def test_ctrl_c_in_every_phase_leaves_nothing(phase: str, how: int, data: Path, tmp_path: Path) -> None:
     work, cache = tmp_path / "work", tmp_path / "cache"
     work.mkdir()

@@ -15,6 +15,8 @@ import pytest
 from devicekit.convert.source import convert_source
 from devicekit.errors import LoadError, UntrustedModel
 
+pytestmark = pytest.mark.usefixtures("own_children")
+
 
 def lambda_config(code: Any) -> dict[str, Any]:
     """Returns the config of a model with one Lambda layer that holds `code`, marshalled as Keras 2 does."""

@@ -11,6 +11,7 @@ import pytest
 from devicekit.convert.source import convert_source
 from devicekit.errors import DevicekitError
 from devicekit.graph.read import read_graph
+from tests import warm
 
 CODE = """import keras
 class Scale(keras.layers.Layer):
@@ -45,7 +46,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = Path(__file__).with_name("make_own.py")
     for keras in ("keras", "tf_keras"):
         (folder / keras).mkdir()
-        argv = [sys.executable, str(script), keras, str(folder / keras)]
+        argv = [warm.python(), str(script), keras, str(folder / keras)]
         subprocess.run(argv, check=True, capture_output=True)
     return folder
 
@@ -219,6 +220,7 @@ def test_a_model_that_makes_itself(own: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA limits memory on Linux only: run it there")
+@pytest.mark.usefixtures("own_children")
 def test_a_layer_that_eats_memory_when_it_is_called_is_ended(own: Path, tmp_path: Path) -> None:
     eating = "held = []\n        while True:\n            held.append(bytearray(2**26))"
     code = written(tmp_path, SUB.replace("return self.dense(image)", eating))

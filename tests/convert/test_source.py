@@ -60,6 +60,7 @@ class Told:
         ("digits_savedmodel", "SavedModel"),
     ],
 )
+@pytest.mark.usefixtures("own_children", "empty_cache")
 def test_the_digits_model_converts_and_computes_the_same(data: Path, name: str, kind: str) -> None:
     source = convert_source(data / name)
     assert (source.kind, source.parameters, source.notes) == (kind, 31978, ())
@@ -441,6 +442,7 @@ def test_weights_of_nan_are_an_error(data: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("own_children")
 def test_a_conversion_that_hangs_is_ended(data: Path, tmp_path: Path, empty_cache: Path) -> None:
     endless = tmp_path / "endless.py"
     endless.write_text("while True: pass\n")
@@ -453,6 +455,7 @@ def test_a_conversion_that_hangs_is_ended(data: Path, tmp_path: Path, empty_cach
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA limits memory on Linux only: run it there")
+@pytest.mark.usefixtures("own_children")
 def test_a_conversion_that_eats_memory_is_ended(data: Path, tmp_path: Path, empty_cache: Path) -> None:
     greedy = tmp_path / "greedy.py"
     greedy.write_text("held = bytearray(4 * 2**30)\n")

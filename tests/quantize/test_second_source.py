@@ -64,6 +64,7 @@ def test_a_loop_becomes_dynamic_int8_and_its_int8_says_what_to_do(tmp_path: Path
     )
 
 
+@pytest.mark.usefixtures("own_children")
 def test_a_crash_of_tensorflows_quantizer_is_a_reason_and_no_crash(
     make_bench: Callable[..., Bench],
 ) -> None:
@@ -109,6 +110,7 @@ def test_samples_go_to_the_input_of_their_name(
     assert inputs["alpha"].scale[0] == pytest.approx(1 / 255, rel=0.05)
 
 
+@pytest.mark.usefixtures("own_children")
 def test_a_hang_or_lack_of_memory_of_the_child_is_an_error_that_the_caller_sees(tmp_path: Path) -> None:
     request = {"float_path": str(MODELS / "lstm.tflite"), "samples_path": "none", "out_paths": {}}
     with pytest.raises(ChildFailed) as caught:

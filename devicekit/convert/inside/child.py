@@ -1,5 +1,6 @@
 """The conversion child: decides on a file before anything that loads models is imported."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from devicekit.child import serve
 from devicekit.convert.container import format_of, read_header
+from devicekit.convert.inside.environment import environment_for
 from devicekit.convert.objects import functions_in
 
 
@@ -23,7 +25,8 @@ def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     own = Path(request["custom_objects"]) if request["custom_objects"] else None
     functions = functions_in(own)
     header = read_header(path, format_of(path), trusted=request["trust"], functions=functions)
-    # TensorFlow and tf_keras come in only now that the file is decided on.
+    # TensorFlow and tf_keras come in only now that the file is decided on, and read the environment.
+    os.environ.update(environment_for(path, header))
     from devicekit.convert.inside.conversion import conversion
 
     yield {"phase": "loading"}

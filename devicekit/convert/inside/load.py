@@ -6,7 +6,6 @@ Legacy Keras 2 files go through tf_keras, Keras 3 files through Keras 3: Keras 3
 
 import importlib
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -72,12 +71,6 @@ def load(
     `shapes` fixes inputs, by their names, whose sizes are free. `scratch` is a directory for a link to the
     model.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    if _puts_channels_first(path, header):
-        # TensorFlow's own CPU kernels refuse that order; elsewhere they round alike on every machine.
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    if header.is_legacy:
-        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # so that tf.keras in --custom-objects is the same Keras
     if header.format == "savedmodel":
         return _load_saved_model(path, shapes)
     keras: ModuleType = importlib.import_module("tf_keras" if header.is_legacy else "keras")
@@ -99,16 +92,6 @@ def load(
             raise MemoryError from error
         raise load_error(path, header, error, given=custom_objects, objects=objects) from error
     return _from_keras(path, model, keras, shaped, custom_objects)
-
-
-def _puts_channels_first(path: Path, header: Header) -> bool:
-    if header.format == "savedmodel":
-        graph = (path / "saved_model.pb").read_bytes()  # its attributes: name, then length and text
-        return any(
-            b"data_format" + value in graph for value in (b"\x12\x06\x12\x04NCHW", b"\x12\x07\x12\x05NCDHW")
-        )
-    config = json.dumps(header.config)
-    return any(order in config for order in ('"channels_first"', '"NCHW"', '"NCDHW"'))
 
 
 def _show_whole_tracebacks(keras: Any) -> None:

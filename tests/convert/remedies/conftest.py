@@ -2,12 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import warm
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,7 @@ def probed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """What probe.py finds of the module's CASES, the name of a file here (half a minute)."""
     path = tmp_path_factory.mktemp("probed") / "result.json"
     here = Path(__file__).parent
-    argv = [sys.executable, str(here / "probe.py"), str(here / request.module.CASES), str(path)]
+    argv = [warm.python(), str(here / "probe.py"), str(here / request.module.CASES), str(path)]
     subprocess.run(argv, check=True, capture_output=True)
     found: dict[str, Any] = json.loads(path.read_text())
     return found

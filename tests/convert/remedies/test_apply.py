@@ -2,11 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import warm
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +17,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What became of each remedy of judged.py (ten seconds)."""
     path = tmp_path_factory.mktemp("judged") / "result.json"
     script = Path(__file__).with_name("judged.py")
-    subprocess.run([sys.executable, str(script), str(path)], check=True, capture_output=True)
+    subprocess.run([warm.python(), str(script), str(path)], check=True, capture_output=True)
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 

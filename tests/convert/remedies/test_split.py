@@ -17,6 +17,7 @@ from devicekit.convert.inside.outside import loaded_module
 from devicekit.convert.source import convert_source
 from devicekit.errors import ConvertError, UsageError
 from devicekit.graph.read import read_graph
+from tests import warm
 
 TAGS = ("modern", "legacy")
 TEXT_MODELS = [
@@ -215,7 +216,7 @@ def judged(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """What became of each split of split_judged.py (ten seconds)."""
     folder = tmp_path_factory.mktemp("judged")
     script = Path(__file__).with_name("split_judged.py")
-    subprocess.run([sys.executable, str(script), str(models), str(folder)], check=True, capture_output=True)
+    subprocess.run([warm.python(), str(script), str(models), str(folder)], check=True, capture_output=True)
     found: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return found
 
