@@ -15,8 +15,8 @@ class _Silent:
         pass
 
 
-_SILENT = _Silent()
-current: ContextVar[Progress] = ContextVar("devicekit_progress", default=_SILENT)
+SILENT = _Silent()
+current: ContextVar[Progress] = ContextVar("devicekit_progress", default=SILENT)
 
 
 def report(step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:

@@ -5,6 +5,8 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import PurePath
 from typing import Any
 
 from devicekit.errors import UsageError
@@ -99,7 +101,7 @@ _AMOUNT = re.compile(r"(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)\s*([a-zµ%]*)", re.IGNORE
 
 def parse_size(text: str, option: str) -> int:
     """Returns bytes, above 0: "500KiB", "2 MB", "3.5MiB", "4096". Raises UsageError, naming `option`."""
-    value = _parse(text, SIZES)
+    value = amount(text, SIZES)
     if value is None or value < 1:
         raise UsageError(
             f'{option}: found "{text}", expected a size above 0, such as 500KiB, 2MiB or 2MB',
@@ -110,7 +112,7 @@ def parse_size(text: str, option: str) -> int:
 
 def parse_ms(text: str, option: str) -> float:
     """Returns milliseconds, above 0: "5ms", "300us", "0.1 s", "5". Raises UsageError, naming `option`."""
-    value = _parse(text, TIMES_MS)
+    value = amount(text, TIMES_MS)
     if value is None or value <= 0:
         raise UsageError(
             f'{option}: found "{text}", expected a time above 0, such as 5ms, 300us or 0.1s',
@@ -121,7 +123,7 @@ def parse_ms(text: str, option: str) -> float:
 
 def parse_share(text: str, option: str) -> float:
     """Returns a share, 0 or above: "1%" and "0.01" are both 0.01. Raises UsageError, naming `option`."""
-    value = _parse(text, SHARES)
+    value = amount(text, SHARES)
     if value is None:
         raise UsageError(
             f'{option}: found "{text}", expected a share, such as 1% or 0.01',
@@ -130,7 +132,7 @@ def parse_share(text: str, option: str) -> float:
     return value
 
 
-def _parse(text: str, units: dict[str, int] | dict[str, float]) -> float | None:
+def amount(text: str, units: dict[str, int] | dict[str, float]) -> float | None:
     """Returns the amount in the base of `units`; None where it is no finite number with one of them."""
     found = _AMOUNT.fullmatch(text.strip())
     if found is None or found[2].lower() not in units:
@@ -160,3 +162,17 @@ def dumps(document: Any) -> str:
     """Returns JSON without NaN, a key a line, and lists of numbers (raw samples, shapes) on one line."""
     text = json.dumps(document, indent=2, allow_nan=False)
     return _NUMBERS.sub(lambda match: "[" + " ".join(match[0][1:-1].split()) + "]", text)
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as JSON has it: by its own to_json, a list of a tuple, the text of a path."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def attributes(thing: Any, *names: str) -> dict[str, Any]:
+    """Returns attributes by their names, as JSON has them; without names the fields of a dataclass."""
+    return {name: plain(getattr(thing, name)) for name in names or [one.name for one in fields(thing)]}

@@ -14,6 +14,7 @@ from typing import Any
 from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 from devicekit.predict.partitions import Links, Partition, partitioned, xnnpack_refuses
 from devicekit.profile.op_support import Support, support
+from devicekit.words import attributes
 
 # Which input holds an operator's activations, where it is not the first; -1: its output tells.
 _ACTIVATIONS = {
@@ -62,15 +63,8 @@ class Delegation:
     beside: tuple[Beside, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "evidence": "predicted",
-            "delegate": self.delegate,
-            "nodes": self.nodes,
-            "taken": self.taken,
-            "partitions": self.partitions,
-            "possible": self.possible,
-            "beside": [one.to_json() for one in self.beside],
-        }
+        names = ("delegate", "nodes", "taken", "partitions", "possible", "beside")
+        return {"evidence": "predicted", **attributes(self, *names)}
 
 
 def delegation(graph: Graph, delegate: str, *, device_os: str | None = None) -> Delegation:

@@ -108,19 +108,23 @@ def ops_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
 
 def _unsupported(name: str, ops: list[Op], why: str) -> Finding:
     remedy = INSTEAD.get(name, _REPLACE)
-    return Finding("op", f"{name} {why}{_times(ops)}", remedy, op=_where(ops), layer=layers_of(ops))
+    return _of("op", ops, f"{name} {why}", remedy)
+
+
+def _of(rule: str, ops: list[Op], detail: str, remedy: str) -> Finding:
+    """Returns the finding about operators of one kind: how many, where, of which layers."""
+    return Finding(rule, f"{detail}{_times(ops)}", remedy, op=_where(ops), layer=layers_of(ops))
 
 
 def flex_is_there(profile: Profile, graph: Graph) -> Iterator[Finding]:
     """Operators of TensorFlow itself (Flex) appear only where ops.flex is true."""
     for name, ops in _by_label(graph).items():
         if ops[0].is_flex and not profile.ops.flex:
-            yield Finding(
+            yield _of(
                 "flex",
-                f"{name} needs TensorFlow's own kernels on the device, ops.flex is false{_times(ops)}",
-                remedy=_REPLACE,
-                op=_where(ops),
-                layer=layers_of(ops),
+                ops,
+                f"{name} needs TensorFlow's own kernels on the device, ops.flex is false",
+                _REPLACE,
             )
 
 
@@ -128,12 +132,11 @@ def custom_ops_are_registered(profile: Profile, graph: Graph) -> Iterator[Findin
     """Each custom operator is in ops.custom."""
     for name, ops in _by_label(graph).items():
         if ops[0].name == "CUSTOM" and not ops[0].is_flex and name not in (profile.ops.custom or ()):
-            yield Finding(
+            yield _of(
                 "custom",
-                f"{name} is no operator of the runtime and not in ops.custom{_times(ops)}",
-                remedy="register it in the device's runtime and add it to ops.custom",
-                op=_where(ops),
-                layer=layers_of(ops),
+                ops,
+                f"{name} is no operator of the runtime and not in ops.custom",
+                "register it in the device's runtime and add it to ops.custom",
             )
 
 
@@ -151,12 +154,11 @@ def dtypes_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
                 groups.setdefault(op.label, []).append(op)
     for name, ops in groups.items():
         found = ", ".join(sorted(wrong[name]))
-        yield Finding(
+        yield _of(
             "dtype",
-            f"{name} computes on {found}, ops.dtypes is {', '.join(allowed)}{_times(ops)}",
-            remedy="choose a recipe of these dtypes: `devicekit deploy` tries them all",
-            op=_where(ops),
-            layer=layers_of(ops),
+            ops,
+            f"{name} computes on {found}, ops.dtypes is {', '.join(allowed)}",
+            "choose a recipe of these dtypes: `devicekit deploy` tries them all",
         )
 
 
@@ -170,13 +172,11 @@ def kernels_take_the_dtypes(profile: Profile, graph: Graph) -> Iterator[Finding]
             if dtype is not None and runtime.refuses(op.label, dtype, profile.runtime.version):
                 groups.setdefault((op.label, dtype), []).append(op)
     for (name, dtype), ops in groups.items():
-        yield Finding(
+        yield _of(
             "kernel",
-            f"{name} on {in_words(dtype)} is not in {runtime.title}, which has {_listed(runtime, name)}"
-            f"{_times(ops)}",
-            remedy="choose a recipe of these dtypes: `devicekit deploy` tries them all",
-            op=_where(ops),
-            layer=layers_of(ops),
+            ops,
+            f"{name} on {in_words(dtype)} is not in {runtime.title}, which has {_listed(runtime, name)}",
+            "choose a recipe of these dtypes: `devicekit deploy` tries them all",
         )
 
 
@@ -215,12 +215,11 @@ def versions_are_known(profile: Profile, graph: Graph) -> Iterator[Finding]:
             continue
         is_clean = False
         needs = f"needs {title} {first}" if first else f"is in no release of {title} that is known here"
-        yield Finding(
+        yield _of(
             "version",
-            f"{name} version {number} {needs}, {here}{_times(ops)}",
-            remedy=f"update the device's runtime to {title} {first} or newer" if first else _REPLACE,
-            op=_where(ops),
-            layer=layers_of(ops),
+            ops,
+            f"{name} version {number} {needs}, {here}",
+            f"update the device's runtime to {title} {first} or newer" if first else _REPLACE,
         )
     stamp = graph.min_runtime_version
     # The stamp counts in TensorFlow releases, so it says nothing about LiteRT's.

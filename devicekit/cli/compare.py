@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import common, keep_given, show_json, show_text, watched
+from devicekit.cli.options import framed, keep_given
 
 
 @click.command(
@@ -18,15 +18,11 @@ from devicekit.cli.options import common, keep_given, show_json, show_text, watc
 @click.option("--threads", type=click.IntRange(1, 256), help="Default: the profile's, else 1.")
 @click.option("--no-measure", is_flag=True, help="Show no latency but what output folders recorded.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), help="Seconds a step may take.")
-@common
-def compare(
-    models: tuple[str, ...], no_measure: bool, format_: str, quiet: bool, verbose: bool, **options: Any
-) -> None:
+@framed()
+def compare(models: tuple[str, ...], no_measure: bool, **options: Any) -> Any:
     """Compare models side by side: size, ops, memory, latency with a verdict, fidelity to the first.
 
     A, B, … are .tflite files or output folders of `devicekit deploy`, in any mix."""
     import devicekit
 
-    with watched(quiet=quiet, verbose=verbose):
-        comparison = devicekit.compare(*models, measure=not no_measure, **keep_given(options))
-    show_json(comparison.to_json()) if format_ == "json" else show_text(comparison)
+    return devicekit.compare(*models, measure=not no_measure, **keep_given(options))

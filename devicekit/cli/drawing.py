@@ -2,29 +2,23 @@
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from devicekit.progress import Progress
+from devicekit.progress import SILENT, Progress
 
 
 @contextmanager
 def drawn(*, quiet: bool, rows: bool = False) -> Iterator[Progress]:
     """Yields what draws progress reports while the block runs; with `rows`, many steps at the same time."""
     if quiet:
-        yield _Nothing()
+        yield SILENT
     elif sys.stderr.isatty():
         with _live(_Rows if rows else _Bars) as progress:
             yield progress
     else:
         yield _Ends() if rows else _Lines()
-
-
-class _Nothing:
-    def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
-        pass
 
 
 class _Lines:
@@ -74,7 +68,6 @@ class _Bars:
         self._bars = bars
         self._step = ""
         self._task: Any = None
-        self._since = time.monotonic()
 
     def update(self, step: str, *, detail: str = "", done: float = 0, total: float | None = None) -> None:
         if step != self._step:

@@ -7,20 +7,17 @@ from typing import Any
 import click
 
 from devicekit.cli.options import (
-    RECIPES,
+    Answer,
     building,
-    common,
-    common_with,
-    fail,
+    framed,
     keep_given,
     loading,
     measuring,
     measuring_of,
-    show,
-    show_json,
-    show_text,
+    recipes_to_try,
+    store_at,
     stored,
-    watched,
+    wants,
 )
 from devicekit.errors import UsageError
 from devicekit.words import parse_share
@@ -41,35 +38,31 @@ def fleet() -> None:
 @click.option(
     "--host", metavar="PROFILE", help="Add this machine, as a stand-in under that profile's limits."
 )
-@common
-def init(path: str, host: str | None, format_: str, quiet: bool, verbose: bool) -> None:
+@framed()
+def init(path: str, host: str | None) -> Answer:
     """Write a fleet file of the devices that are attached now."""
     from devicekit import words as fmt
     from devicekit.fleet.state import write_fleet
 
-    with watched(quiet=quiet, verbose=verbose):
-        found = write_fleet(Path(path), host=host)
-    if format_ == "json":
-        show_json({"schema": 1, "file": path, "devices": [one.to_json() for one in found]})
-        return
+    found = write_fleet(Path(path), host=host)
     unknown = sum(one.profile is None for one in found)
     count = len(found) - unknown + (host is not None)
-    show_text(f"wrote {path}: {fmt.plural(count, 'device')}\n")
+    words = f"wrote {path}: {fmt.plural(count, 'device')}\n"
     if unknown:
-        show_text(f"  → {unknown} more that no profile matches: name one for each in the file\n")
+        words += f"  → {unknown} more that no profile matches: name one for each in the file\n"
+    return Answer(words, {"schema": 1, "file": path, "devices": [one.to_json() for one in found]})
 
 
 @fleet.command("list")
 @_FLEET
 @_WHERE
-@common
-def list_(fleet: str | None, where: str | None, format_: str, quiet: bool, verbose: bool) -> None:
+@framed()
+def list_(fleet: str | None, where: str | None) -> Answer:
     """List the fleet's devices: state, profile, what each says about itself."""
     from devicekit.fleet.state import fleet_state
 
-    with watched(quiet=quiet, verbose=verbose):
-        state = fleet_state(fleet, where)
-    show_json([row.to_json() for row in state.rows]) if format_ == "json" else show_text(state)
+    state = fleet_state(fleet, where)
+    return Answer(state, [row.to_json() for row in state.rows])
 
 
 @fleet.command(
@@ -85,63 +78,45 @@ def list_(fleet: str | None, where: str | None, format_: str, quiet: bool, verbo
 @click.option("--label", metavar="NAME", help="A name for the run, as a baseline: main.")
 @click.option("--resume", metavar="RUN", help="Go on with this run (or last); what is measured is kept.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Spread over the workers of a dask scheduler.")
-@click.option(
-    "--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}. Repeatable."
-)
+@recipes_to_try
 @click.option("--threads", type=click.IntRange(1, 256), help="Overrides runtime.threads.")
 @measuring
 @building
 @loading
 @stored
-@common
-def run(
-    models: tuple[str, ...], resume: str | None, format_: str, quiet: bool, verbose: bool, **options: Any
-) -> int:
+@framed(drawn="rows")
+def run(models: tuple[str, ...], resume: str | None, **options: Any) -> Answer:
     """Measure every MODEL on every device: each gets the artifact that fits its profile."""
+    from devicekit.fleet.outcome import run_report
     from devicekit.fleet.run import fleet_resume, fleet_run
-    from devicekit.store.open import open_store
 
     if bool(models) == bool(resume):
         found = "no MODEL" if not models else "both MODEL and --resume"
         raise UsageError(f"{found} given", remedy="name models, or --resume RUN, which knows its models")
     places = {name: options.pop(name) for name in ("jobs", "scheduler", "store")}
     how, making = measuring_of(options), _making_of(options)
-    with watched(quiet=quiet, verbose=verbose, rows=True):
-        if resume:
-            _refuse_plan(how, making, options)
-            run_id = fleet_resume(resume, **places)
-        else:
-            run_id = fleet_run(models, **places, making=making, measuring=how, **keep_given(options))
-    from devicekit.fleet.outcome import run_report
-
-    with open_store(places["store"]) as store:
+    if resume:
+        _refuse_plan(how, making, options)
+        run_id = fleet_resume(resume, **places)
+    else:
+        run_id = fleet_run(models, **places, making=making, measuring=how, **keep_given(options))
+    with store_at(places["store"]) as store:
         report = run_report(store, run_id)
-    show_json(report.to_json()) if format_ == "json" else show_text(report)
     codes = [row.cell.error["exit_code"] for row in report.rows if row.cell.error]
-    return int(codes[0]) if codes else 0
+    return Answer(report, code=int(codes[0]) if codes else 0)
 
 
 @fleet.command()
 @click.argument("run", default="last")
 @click.option("--baseline", metavar="RUN|N-last", help="Compare with this. Default: the run before it.")
 @stored
-@common_with("md", "csv", "html", "junit")
-def report(
-    run: str,
-    baseline: str | None,
-    store: str | None,
-    output: str | None,
-    format_: str,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+@framed("md", "csv", "html", "junit")
+def report(run: str, baseline: str | None, store: str | None) -> Any:
     """Report RUN (an id, a label, or last): model × device, failures, differences to the run before."""
     from devicekit.fleet.outcome import run_report
-    from devicekit.store.open import open_store
 
-    with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
-        found = run_report(opened, run, baseline=baseline, has_timeline=format_ == "html")
-    show(found, format_, output)
+    with store_at(store) as opened:
+        return run_report(opened, run, baseline=baseline, has_timeline=wants("html"))
 
 
 @fleet.command()
@@ -149,24 +124,13 @@ def report(
 @click.option("--device", metavar="NAME", help="Only this device, by its name in the fleet file.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=1000, help="The newest so many points.")
 @stored
-@common_with("csv", "html")
-def history(
-    model: str,
-    device: str | None,
-    limit: int,
-    store: str | None,
-    output: str | None,
-    format_: str,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+@framed("csv", "html")
+def history(model: str, device: str | None, limit: int, store: str | None) -> Any:
     """Show latency and memory of MODEL over runs, with what changed in between."""
     from devicekit.fleet.history import history as history_of
-    from devicekit.store.open import open_store
 
-    with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
-        found = history_of(opened, model, device=device, limit=limit)
-    show(found, format_, output)
+    with store_at(store) as opened:
+        return history_of(opened, model, device=device, limit=limit)
 
 
 @fleet.command(epilog="Exit codes: 0 passed, 6 a regression, a broken budget or a missing device, 2 usage.")
@@ -180,37 +144,25 @@ def history(
     help="This device may be missing; '*' for any. Repeatable.",
 )
 @stored
-@common_with("md", "junit")
+@framed("md", "junit")
 def gate(
-    baseline: str,
-    max_regression: str,
-    run: str,
-    allow_missing: tuple[str, ...],
-    store: str | None,
-    output: str | None,
-    format_: str,
-    quiet: bool,
-    verbose: bool,
-) -> int:
+    baseline: str, max_regression: str, run: str, allow_missing: tuple[str, ...], store: str | None
+) -> Answer:
     """Fail on a real regression against a baseline, a broken budget, or a missing device."""
     from devicekit.fleet.gate import gate as judged
-    from devicekit.store.open import open_store
 
     limit = parse_share(max_regression, "--max-regression")
-    with watched(quiet=quiet, verbose=verbose), open_store(store) as opened:
+    with store_at(store) as opened:
         result = judged(opened, baseline=baseline, max_regression=limit, run=run, allow_missing=allow_missing)
-    show(result, format_, output)
-    return fail(result.error, shown=True) if result.error else 0
+    return Answer(result, code=result.error.exit_code if result.error else 0)
 
 
 @fleet.command(epilog="Stop it with Ctrl-C: what it measures then is given to another host, or reported.")
 @click.option("--scheduler", required=True, metavar="tcp://HOST:PORT", help="The dask scheduler.")
 @_FLEET
 @_WHERE
-@common
-def worker(
-    scheduler: str, fleet: str | None, where: str | None, format_: str, quiet: bool, verbose: bool
-) -> None:
+@framed()
+def worker(scheduler: str, fleet: str | None, where: str | None) -> None:
     """Offer the devices of this host's fleet file to a dask scheduler, until Ctrl-C.
 
     Whoever reaches the scheduler runs code here: keep its port to machines you trust."""
@@ -218,8 +170,7 @@ def worker(
     from devicekit.fleet.plan import fleet_devices
     from devicekit.fleet.where import devices_of
 
-    with watched(quiet=quiet, verbose=verbose):
-        serve_devices(scheduler, [entry for entry, _ in devices_of(fleet_devices(fleet), where)])
+    serve_devices(scheduler, [entry for entry, _ in devices_of(fleet_devices(fleet), where)])
 
 
 def _refuse_plan(how: Any, making: Any, options: dict[str, Any]) -> None:

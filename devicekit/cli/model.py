@@ -6,15 +6,12 @@ import click
 
 from devicekit.cli.options import (
     RECIPES,
+    Answer,
     budgets,
     building,
-    common,
-    fail,
+    framed,
     keep_given,
     loading,
-    show_json,
-    show_text,
-    watched,
 )
 
 DOES_NOT_FIT = 3
@@ -23,16 +20,14 @@ DOES_NOT_FIT = 3
 @click.command()
 @click.argument("model")
 @loading
-@common
-def inspect(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> None:
+@framed()
+def inspect(model: str, **options: Any) -> Any:
     """Show the inputs, outputs, ops with versions, parameters, MACs and size of MODEL.
 
     A Keras model is shown as the float .tflite that it converts to."""
     from devicekit import inspect_model
 
-    with watched(quiet=quiet, verbose=verbose):
-        inspection = inspect_model(model, **keep_given(options))
-    show_json(inspection.to_json()) if format_ == "json" else show_text(inspection)
+    return inspect_model(model, **keep_given(options))
 
 
 @click.command(epilog="Exit codes: 0 fits, 3 does not fit.")
@@ -44,18 +39,16 @@ def inspect(model: str, format_: str, quiet: bool, verbose: bool, **options: Any
     "--delegate", metavar="NAME", help="In place of the profile's: gpu, nnapi, edgetpu, xnnpack, none."
 )
 @loading
-@common
-def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+@framed()
+def check(model: str, profile: str, **options: Any) -> Answer:
     """Check MODEL against the rules of a profile: size, memory, ops, dtypes, versions; and estimate what its
     delegate takes, and which operators break it.
 
     A Keras model is checked as the float .tflite that it converts to."""
     from devicekit import check_model
 
-    with watched(quiet=quiet, verbose=verbose):
-        result = check_model(model, profile, **keep_given(options))
-    show_json(result.to_json()) if format_ == "json" else show_text(result)
-    return 0 if result.ok else DOES_NOT_FIT
+    result = check_model(model, profile, **keep_given(options))
+    return Answer(result, code=0 if result.ok else DOES_NOT_FIT)
 
 
 @click.command()
@@ -67,21 +60,12 @@ def check(model: str, profile: str, format_: str, quiet: bool, verbose: bool, **
 @budgets
 @building
 @loading
-@common
-def convert(
-    model: str, recipes: tuple[str, ...], format_: str, quiet: bool, verbose: bool, **options: Any
-) -> int:
+@framed()
+def convert(model: str, recipes: tuple[str, ...], **options: Any) -> Answer:
     """Write MODEL as a .tflite, by one recipe or fitted to a profile. Nothing is measured."""
     import devicekit
 
     if len(recipes) > 1:
         raise click.UsageError("convert writes one file: give one --recipe, or a --profile to choose by")
-    with watched(quiet=quiet, verbose=verbose):
-        conversion = devicekit.convert(model, recipe=next(iter(recipes), None), **keep_given(options))
-    if format_ == "json":
-        show_json(conversion.to_json())
-    else:
-        show_text(conversion)
-    if conversion.error is None:
-        return 0
-    return fail(conversion.error, shown=format_ == "json")
+    conversion = devicekit.convert(model, recipe=next(iter(recipes), None), **keep_given(options))
+    return Answer(conversion, error=conversion.error)

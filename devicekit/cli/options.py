@@ -1,22 +1,22 @@
 """What all commands share: options that mean the same everywhere, errors as the user reads them, exits."""
 
+import functools
 import io
 import itertools
 import logging
-import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from devicekit.errors import DevicekitError, UsageError
-from devicekit.words import dumps, nearest, parse_ms, parse_share, parse_size
+from devicekit.words import amount, dumps, nearest, parse_ms, parse_share, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,30 +29,87 @@ RECIPES = (
 )
 
 
-def common(command: F) -> F:
-    """Adds --format, --quiet, -v and --debug."""
-    return _common(command, FORMATS)
+@dataclass(frozen=True)
+class Answer:
+    """What a command says where that is more than its results: they are shown as text, `document` as JSON.
+
+    `document` None: the results' own. `code` is the exit code, unless `error` has one.
+    """
+
+    results: Any
+    document: Any = None
+    code: int = 0
+    error: DevicekitError | None = None
 
 
-def common_with(*formats: str) -> Callable[[F], F]:
-    """Adds the options of `common` with more formats than text and json, and --output."""
+def framed(
+    *formats: str, drawn: Literal["steps", "rows"] | None = "steps"
+) -> Callable[[Callable[..., Any]], Callable[..., int]]:
+    """Frames a command: it returns its results, or an Answer, and what is the same in all stands here.
 
-    def add(command: F) -> F:
-        output = click.option("--output", "-o", metavar="FILE", help="Write it there instead of stdout.")
-        return output(_common(command, (*FORMATS, *formats)))
+    Adds --format, --quiet, -v and --debug; with `formats` more than text and json, and --output. While the
+    command runs, progress is `drawn`: of one step after the other, or of many devices in rows. None: it takes
+    no time.
+    """
 
-    return add
+    def frame(command: Callable[..., Any]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def run_framed(*, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+            output = options.pop("output") if formats else None
+            if drawn is None:
+                answer = command(**options)
+            else:
+                with watched(quiet=quiet, verbose=verbose, rows=drawn == "rows"):
+                    answer = command(**options)
+            return _answered(answer, format_, output)
+
+        added: Callable[..., int] = run_framed
+        for option in _frame_options(formats):
+            added = option(added)
+        return added
+
+    return frame
 
 
-def _common(command: F, formats: Sequence[str]) -> F:
-    for option in (
+def _frame_options(formats: Sequence[str]) -> list[Callable[..., Any]]:
+    known = [*FORMATS, *formats]
+    output = click.option("--output", "-o", metavar="FILE", help="Write it there instead of stdout.")
+    return [
         click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
         click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
         click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
-        click.option("--format", "format_", type=click.Choice(formats), default="text", help="On stdout."),
-    ):
-        command = option(command)
-    return command
+        click.option("--format", "format_", type=click.Choice(known), default="text", help="On stdout."),
+        *([output] if formats else []),
+    ]
+
+
+def _answered(answer: Any, format_: str, output: str | None) -> int:
+    """Shows what a command answered, and returns the exit code. Of None nothing is left to show."""
+    whole = answer if isinstance(answer, Answer) else Answer(answer)
+    if format_ == "json" and whole.document is not None:
+        show_json(whole.document)
+    elif whole.results is not None:
+        show(whole.results, format_, output)
+    return whole.code if whole.error is None else fail(whole.error, shown=format_ == "json")
+
+
+recipes_to_try = click.option(
+    "--recipe", "-r", "recipes", multiple=True, metavar="RECIPE", help=f"One of {RECIPES}. Repeatable."
+)
+
+
+@contextmanager
+def store_at(store: str | None) -> Iterator[Any]:
+    """Yields the store that --store names, as open_store does, which takes a fifth of a second to import."""
+    from devicekit.store.open import open_store
+
+    with open_store(store) as one:
+        yield one
+
+
+def wants(format_: str) -> bool:
+    """Returns whether the command at hand was asked for this format."""
+    return bool(click.get_current_context().params["format_"] == format_)
 
 
 def stored(command: F) -> F:
@@ -219,32 +276,21 @@ def measuring_of(options: dict[str, Any]) -> Any:
     return Measuring(**keep_given(given))
 
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def _seconds(text: str | None) -> float | None:
     """Returns the seconds in "90s", "10m" or "1h"; a bare number is seconds."""
-    if text is None:
-        return None
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS_S else (text, "s")
-    try:
-        seconds = float(number) * _UNITS_S[unit]
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= 7 * 86400:
+    seconds = None if text is None else amount(text, _UNITS_S)
+    if text is not None and (seconds is None or seconds > 7 * 86400):
         raise click.BadParameter(f'"{text}": expected a time, as in 90s or 10m')
     return seconds
 
 
 def _rate(text: str | None) -> float | None:
     """Returns the inferences per second in "10/s"; a bare number is the same."""
-    if text is None:
-        return None
-    try:
-        rate = float(text.removesuffix("/s"))
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate <= 1e6:
+    rate = None if text is None else amount(text.removesuffix("/s"), {"": 1})
+    if text is not None and (rate is None or not 0 < rate <= 1e6):
         raise click.BadParameter(f'"{text}": expected inferences per second, as in 10/s')
     return rate
 
@@ -335,12 +381,16 @@ def show(results: Any, format_: str, output: str | None) -> None:
     """Prints results in any of their formats (report.FORMATS), or writes them to the file `output`."""
     from devicekit.report import render_as
 
-    if output is None:
-        show_text(results) if format_ == "text" else _print(render_as(results, format_))
-        return
-    with writing(output) as file:
-        file.write(render_as(results, format_))
-    click.echo(f"wrote {output}", err=True)
+    if output is not None:
+        with writing(output) as file:
+            file.write(render_as(results, format_))
+        click.echo(f"wrote {output}", err=True)
+    elif format_ == "text":
+        show_text(results)
+    elif format_ == "json":
+        show_json(results.to_json())
+    else:
+        _print(render_as(results, format_))
 
 
 @contextmanager

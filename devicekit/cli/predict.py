@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import common, keep_given, loading, show_json, show_text, watched
+from devicekit.cli.options import Answer, framed, keep_given, loading
 
 DOES_NOT_FIT = 3
 
@@ -25,14 +25,12 @@ DOES_NOT_FIT = 3
 )
 @click.option("--hard-limits", is_flag=True, default=None, help="The same by a cgroup, which kills; as root.")
 @loading
-@common
-def predict(model: str, format_: str, quiet: bool, verbose: bool, **options: Any) -> int:
+@framed()
+def predict(model: str, **options: Any) -> Answer:
     """Predict the memory and latency of MODEL on a device that is not there.
 
     A Keras model is predicted as the float .tflite that it converts to."""
     import devicekit
 
-    with watched(quiet=quiet, verbose=verbose):
-        prediction = devicekit.predict(model, **keep_given(options))
-    show_json(prediction.to_json()) if format_ == "json" else show_text(prediction)
-    return DOES_NOT_FIT if prediction.verdict == "does not fit" else 0
+    prediction = devicekit.predict(model, **keep_given(options))
+    return Answer(prediction, code=DOES_NOT_FIT if prediction.verdict == "does not fit" else 0)

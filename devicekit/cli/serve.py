@@ -2,7 +2,7 @@
 
 import click
 
-from devicekit.cli.options import common, stored, watched
+from devicekit.cli.options import framed, stored
 
 
 @click.command(
@@ -12,12 +12,9 @@ from devicekit.cli.options import common, stored, watched
 @click.option("--port", type=click.IntRange(0, 65535), default=8377, help="0: any free one. Default: 8377.")
 @click.option("--token", metavar="TEXT", help="Ask for this, also on 127.0.0.1.")
 @stored
-@common
-def serve(
-    host: str, port: int, token: str | None, store: str | None, format_: str, quiet: bool, verbose: bool
-) -> None:
+@framed()
+def serve(host: str, port: int, token: str | None, store: str | None) -> None:
     """Serve the store's runs, models and devices as web pages. Nothing can be changed there."""
     from devicekit.serve.run import serve_store
 
-    with watched(quiet=quiet, verbose=verbose):
-        serve_store(store, host=host, port=port, token=token)
+    serve_store(store, host=host, port=port, token=token)

@@ -15,6 +15,7 @@ from devicekit.fit.pareto import SAME_COSINE, SAME_MEMORY_BYTES
 from devicekit.graph.model import tensors_json
 from devicekit.measurement import Measurement
 from devicekit.profile.schema import Profile
+from devicekit.words import attributes, plain
 
 SCHEMA = 1
 
@@ -49,20 +50,17 @@ class Entry:
     def to_json(self, first: "Entry") -> dict[str, Any]:
         subject, measurement = self.subject, self.measurement
         return {
-            "label": subject.label,
-            "name": subject.name,
-            "path": str(subject.path),
+            **attributes(subject, "label", "name", "path"),
             "sha256": subject.graph.sha256,
             "recipe": subject.recipe,
             "size_bytes": subject.graph.size_bytes,
-            "parameters": subject.parameters,
-            "macs": subject.macs,
+            **attributes(subject, "parameters", "macs"),
             "inputs": tensors_json(subject.graph.input_tensors),
             "outputs": tensors_json(subject.graph.output_tensors),
             "ops": [{"name": name, "count": count} for name, count in subject.ops.most_common()],
             "arena_bytes": subject.arena.arena_bytes,
             "arena_exact": subject.arena.exact,
-            "measurement": None if measurement is None else measurement.to_json(),
+            "measurement": plain(measurement),
             "is_recorded": self.is_recorded,
             "measurement_reason": self.reason,
             "against_first": None if self is first else self._against(first),

@@ -21,7 +21,7 @@ from devicekit.errors import (
     UsageError,
 )
 from devicekit.profile.schema import Profile
-from devicekit.words import nearest
+from devicekit.words import attributes, nearest, plain
 
 # What makes a row of `devicekit devices` of an error.
 _STATES: tuple[tuple[type[DevicekitError], str], ...] = (
@@ -54,22 +54,24 @@ class Found:
     ranking: Ranking | None = None
 
     def to_json(self) -> dict[str, Any]:
-        facts = self.facts
+        told = (
+            "model",
+            "soc",
+            "abi",
+            "ram_mib",
+            "os",
+            "battery_percent",
+            "temperature_c",
+            "evidence",
+            "virtual",
+        )
+        facts = {name: getattr(self.facts, name, None) for name in told}
+        facts = {name.removesuffix("_percent"): value for name, value in facts.items()}
         return {
-            "address": self.address,
-            "name": self.name,
-            "state": self.state,
-            "model": facts and facts.model,
-            "soc": facts and facts.soc,
-            "abi": facts and facts.abi,
-            "ram_mib": facts and facts.ram_mib,
-            "os": facts and facts.os,
-            "battery": facts and facts.battery_percent,
-            "temperature_c": facts and facts.temperature_c,
-            "evidence": facts and facts.evidence,
-            "virtual": facts and facts.virtual,
+            **attributes(self, "address", "name", "state"),
+            **facts,
             "profile": self.profile,
-            "matches": [one.to_json() for one in self.ranking.matches] if self.ranking else None,
+            "matches": plain(self.ranking.matches) if self.ranking else None,
             "nearest_base": self.ranking and self.ranking.base,
             "remedy": self.error and self.error.remedy,
         }

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from devicekit.finding import Finding
 from devicekit.measurement import Measurement
 from devicekit.quantize.fidelity import Fidelity
+from devicekit.words import attributes
 
 Status = Literal["chosen", "fits", "rejected", "failed"]
 Prefer = Literal["latency", "size", "quality"]
@@ -32,18 +33,11 @@ class Candidate:
     dominated_by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "recipe": self.recipe,
-            "path": None if self.path is None else str(self.path),
-            "size_bytes": self.size_bytes,
-            "sha256": self.sha256,
-            "status": self.status,
-            "dominated_by": self.dominated_by,
-            "findings": [finding.to_json() for finding in self.findings],
-            "fidelity": None if self.fidelity is None else self.fidelity.to_json(),
-            "measurement": None if self.measurement is None else self.measurement.to_json(),
-            "notes": list(self.notes),
-        }
+        return attributes(
+            self,
+            *("recipe", "path", "size_bytes", "sha256", "status", "dominated_by"),
+            *("findings", "fidelity", "measurement", "notes"),
+        )
 
 
 def reject(candidate: Candidate, finding: Finding) -> Candidate:

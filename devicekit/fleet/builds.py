@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from devicekit import progress
@@ -18,6 +17,7 @@ from devicekit.fit.candidate import Candidate
 from devicekit.fit.choose import choose, nearest_miss
 from devicekit.fleet.plan import FleetPlan, Job
 from devicekit.fleet.rows import NEVER, on_row
+from devicekit.pipeline.deployment import runtime_versions
 from devicekit.pipeline.making import Making
 from devicekit.pipeline.screening import quantized, screen
 from devicekit.profile.schema import Profile
@@ -100,7 +100,7 @@ def _key(job: Job, making: Making) -> str | None:
             "making": json.dumps(asdict(making), sort_keys=True),
             "data": sha256_tree(data) if data and data.exists() else None,
             "kit": VERSION,
-            "versions": json.dumps(_versions()),
+            "versions": json.dumps(runtime_versions()),
         }
     )
 
@@ -122,7 +122,7 @@ def _build(job: Job, profile: Profile, making: Making, folder: Path) -> None:
             "candidate": best.to_json(),
             "miss": miss,
             "remedy": remedy,
-            "versions": {**_versions(), **source.versions},
+            "versions": {**runtime_versions(), **source.versions},
         }
         (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
@@ -141,10 +141,6 @@ def _read(folder: Path) -> Artifact:
         notes=tuple(one["notes"]),
     )
     return Artifact(candidate, facts["versions"], facts["miss"], facts["remedy"])
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("ai-edge-litert", "litert-quantizer")}
 
 
 def shipped(artifact: Artifact) -> tuple[Artifact, bytes, bytes | None]:

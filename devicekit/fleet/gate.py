@@ -15,6 +15,7 @@ from devicekit.fleet.changes import Change, change_between
 from devicekit.fleet.outcome import run_json
 from devicekit.store.open import Store
 from devicekit.store.reading import LAST, Cell, Run, baseline_runs, cells_of, find_run, findings_of
+from devicekit.words import attributes
 
 SCHEMA = 1
 Verdict = Literal["ok", "FAIL", "allowed", "new"]
@@ -34,15 +35,7 @@ class Check:
     change: Change | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "model": self.model,
-            "device": self.device,
-            "verdict": self.verdict,
-            "words": self.words,
-            "look_at": self.look_at,
-            "change": self.change and self.change.to_json(),
-        }
+        return attributes(self)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from devicekit.store.reading import (
     findings_of,
     runs_before,
 )
+from devicekit.words import attributes, plain
 
 SCHEMA = 1
 # How far back the run before is looked for: the last one that has a cell in common.
@@ -57,16 +58,19 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         cell, taken = self.cell, self.cell.taken
+        names = (
+            "model",
+            "model_sha256",
+            "device",
+            "address",
+            "profile",
+            "state",
+            "verdict",
+            "attempts",
+            "error",
+        )
         return {
-            "model": cell.model,
-            "model_sha256": cell.model_sha256,
-            "device": cell.device,
-            "address": cell.address,
-            "profile": cell.profile,
-            "state": cell.state,
-            "verdict": cell.verdict,
-            "attempts": cell.attempts,
-            "error": cell.error,
+            **attributes(cell, *names),
             "findings": [dict(one) for one in self.findings],
             "measurement": None
             if taken is None
@@ -75,7 +79,7 @@ class Row:
                 "taken_at": taken.taken_at.isoformat(),
                 "conditions": self.conditions,
             },
-            "change": self.change and self.change.to_json(),
+            "change": plain(self.change),
         }
 
 
@@ -129,9 +133,7 @@ class RunReport:
 
 def run_json(run: Run) -> dict[str, Any]:
     return {
-        "id": run.id,
-        "kind": run.kind,
-        "label": run.label,
+        **attributes(run, "id", "kind", "label"),
         "started_at": run.started_at.isoformat(),
         "ended_at": run.ended_at and run.ended_at.isoformat(),
         "kit_version": run.kit_version,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from devicekit.graph.model import Graph, Op, Subgraph
+from devicekit.graph.model import Graph, Op, Subgraph, Tensor
 
 # Operators whose plan was compared with the addresses in ai-edge-litert 2.3.0: 985 files of 120 architectures
 # in 8 recipes, single-threaded, x86_64 (11/2026). Those that work in buffers of their own, and on which
@@ -57,14 +57,18 @@ _CALLING = ("WHILE", "IF", "CALL", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CA
 _DYNAMIC = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")
 
 
+def _unsized(tensor: Tensor) -> str | None:
+    if -1 in tensor.shape_signature[1:]:  # an open batch is planned as 1, which the file stores
+        return f'tensor "{tensor.name}" has an open dimension'
+    return f'tensor "{tensor.name}" is a {tensor.dtype}' if tensor.size_bytes is None else None
+
+
 def unplanned_reason(graph: Graph) -> str | None:
     """Returns why the plan is only a lower bound: what it cannot see; None where it sees all."""
     subgraph = graph.main
     for tensor in subgraph.tensors:
-        if -1 in tensor.shape_signature[1:]:  # an open batch is planned as 1, which the file stores
-            return f'tensor "{tensor.name}" has an open dimension'
-        if tensor.size_bytes is None:
-            return f'tensor "{tensor.name}" is a {tensor.dtype}'
+        if reason := _unsized(tensor):
+            return reason
     for op in subgraph.ops:
         if op.label in _CALLING:
             return f"{op.label} runs another subgraph"
@@ -81,10 +85,8 @@ def inexact_reason(graph: Graph) -> str | None:
     """Returns why the plan may differ from the interpreter's; None where such graphs were proven equal."""
     subgraph = graph.main
     for tensor in subgraph.tensors:
-        if -1 in tensor.shape_signature[1:]:  # an open batch is planned as 1, which the file stores
-            return f'tensor "{tensor.name}" has an open dimension'
-        if tensor.size_bytes is None:
-            return f'tensor "{tensor.name}" is a {tensor.dtype}'
+        if reason := _unsized(tensor):
+            return reason
         if tensor.is_constant and tensor.data_bytes != tensor.size_bytes:
             return f'tensor "{tensor.name}" is sparse'
     return next((reason for op in subgraph.ops if (reason := _unproven(op, subgraph))), None)

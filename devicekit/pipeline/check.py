@@ -16,7 +16,7 @@ from devicekit.predict.memory import MemoryPrediction, Verdict, delegate_of, pla
 from devicekit.profile.lookup import load_profile
 from devicekit.profile.op_support import names
 from devicekit.profile.schema import Profile
-from devicekit.words import nearest
+from devicekit.words import attributes, nearest
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -48,17 +48,17 @@ class CheckResult:
         return None if self.memory is None else self.memory.verdict(self.memory_limit_bytes)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "profile": self.profile,
-            "model": self.model,
-            "ok": self.ok,
-            "findings": [finding.to_json() for finding in self.findings],
-            "rewrites": [rewrite.to_json() for rewrite in self.rewrites],
-            "unverified": self.unverified,
-            "memory_verdict": self.memory_verdict,
-            "delegation": self.delegation and self.delegation.to_json(),
-        }
+        names = (
+            "profile",
+            "model",
+            "ok",
+            "findings",
+            "rewrites",
+            "unverified",
+            "memory_verdict",
+            "delegation",
+        )
+        return {"schema": SCHEMA, **attributes(self, *names)}
 
 
 def check_model(

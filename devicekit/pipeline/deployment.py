@@ -21,13 +21,13 @@ from devicekit.measurement import Measurement
 from devicekit.predict.latency import LatencyPrediction
 from devicekit.profile.schema import Profile
 from devicekit.quantize.build import DataSummary
-from devicekit.words import VERSION
+from devicekit.words import VERSION, attributes, plain
 
 SCHEMA = 1
 SOURCE_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
-def _versions() -> dict[str, str]:
+def runtime_versions() -> dict[str, str]:
     """Returns the versions of what quantizes and runs every model."""
     return {name: version(name) for name in ("ai-edge-litert", "litert-quantizer")}
 
@@ -92,29 +92,17 @@ class Conversion:
 
     def to_json(self) -> dict[str, Any]:
         chosen, profile, source = self.chosen, self.profile, self.source
+        told = ("sha256", "kind", "parameters", "max_difference", "notes", "rewrites", "unverified")
         return {
             "schema": SCHEMA,
-            "model": {
-                "path": str(self.model),
-                "sha256": source.sha256,
-                "kind": source.kind,
-                "parameters": source.parameters,
-                "max_difference": source.max_difference,
-                "notes": list(source.notes),
-                "rewrites": [rewrite.to_json() for rewrite in source.rewrites],
-                "unverified": source.unverified,
-            },
-            "profile": None if profile is None else {"name": profile.name, "sha256": profile.sha256},
-            "chosen": None
-            if chosen is None
-            else {"recipe": chosen.recipe, "path": str(chosen.path), "sha256": chosen.sha256},
-            "verdict": self.verdict,
-            "budgets": self.budgets.to_json(),
-            "outside": [part.to_json() for part in source.outside],
+            "model": {"path": str(self.model), **attributes(source, *told)},
+            "profile": profile and attributes(profile, "name", "sha256"),
+            "chosen": chosen and attributes(chosen, "recipe", "path", "sha256"),
+            **attributes(self, "verdict", "budgets"),
+            "outside": plain(source.outside),
             "data": asdict(self.data),
-            "candidates": [candidate.to_json() for candidate in self.candidates],
-            "metric": self.metric,
-            "versions": {"devicekit": VERSION, **_versions(), **source.versions},
+            **attributes(self, "candidates", "metric"),
+            "versions": {"devicekit": VERSION, **runtime_versions(), **source.versions},
             **({"error": self.error.to_json()} if self.error else {}),
         }
 
@@ -166,12 +154,9 @@ class Deployment(Conversion):
     def to_json(self) -> dict[str, Any]:
         return {
             **super().to_json(),
-            "device": self.device.to_json(),
-            "evidence": self.evidence,
+            **attributes(self, "device", "evidence"),
             "prefer": self.profile.recipes.prefer,
-            "sustained": None if self.sustained is None else self.sustained.to_json(),
-            "latency": None if self.latency is None else self.latency.to_json(),
-            "latency_reason": self.latency_reason,
+            **attributes(self, "sustained", "latency", "latency_reason"),
             "seconds": {step: round(seconds, 2) for step, seconds in self.seconds.items()},
-            "folder": None if self.folder is None else str(self.folder),
+            "folder": plain(self.folder),
         }

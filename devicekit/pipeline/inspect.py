@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,6 +11,7 @@ from devicekit.graph.arena import plan_arena
 from devicekit.graph.macs import macs, parameters
 from devicekit.graph.model import Graph, Tensor, tensors_json
 from devicekit.graph.read import read_graph
+from devicekit.words import attributes
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -51,19 +52,10 @@ class Inspection:
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "model": self.model,
-            "kind": self.kind,
-            "sha256": self.sha256,
+            **attributes(self),
             "inputs": tensors_json(self.inputs),
             "outputs": tensors_json(self.outputs),
-            "ops": [{"name": op.name, "count": op.count, "version": op.version} for op in self.ops],
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "size_bytes": self.size_bytes,
-            "min_runtime_version": self.min_runtime_version,
-            "arena_bytes": self.arena_bytes,
-            "arena_exact": self.arena_exact,
-            "arena_reason": self.arena_reason,
+            "ops": [asdict(op) for op in self.ops],
         }
 
 

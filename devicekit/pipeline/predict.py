@@ -29,6 +29,7 @@ from devicekit.profile.schema import Profile
 from devicekit.runner.measure import RunnableModel, measure_model
 from devicekit.runner.measuring import Measuring
 from devicekit.runner.micro import MicroArena, micro_arena
+from devicekit.words import attributes, plain
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -44,13 +45,7 @@ class Confirmation:
     enforced: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "evidence": "simulated",
-            "runs": self.runs,
-            "agrees": self.agrees,
-            "needed_bytes": self.needed_bytes,
-            "enforced": list(self.enforced),
-        }
+        return {"evidence": "simulated", **attributes(self)}
 
 
 @dataclass(frozen=True)
@@ -108,22 +103,17 @@ class Prediction:
             "schema": SCHEMA,
             "model": self.model,
             "profile": self.profile.name,
-            "threads": self.threads,
-            "precision": self.precision,
-            "parameters": self.parameters,
-            "macs": self.macs,
+            **attributes(self, "threads", "precision", "parameters", "macs"),
             "memory": self.memory.to_json(self.limit_bytes),
-            "latency": None if self.latency is None else self.latency.to_json(),
-            "latency_reason": self.latency_reason,
+            **attributes(self, "latency", "latency_reason"),
             "work": {
                 "macs": self.macs,
                 "bytes": sum(work.bytes for work in self.work),
                 "operators": sum(work.count for work in self.work),
                 "relative": self.relative,
             },
-            "notes": list(self.notes),
-            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
-            "tflm": None if self.micro is None else self.micro.to_json(),
+            **attributes(self, "notes", "confirmation"),
+            "tflm": plain(self.micro),
         }
 
 

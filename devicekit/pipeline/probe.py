@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from devicekit.profile.schema import Profile
 from devicekit.profile.template import toml
 from devicekit.runner.measuring import Measuring
 from devicekit.runner.script import FOLDER, WARMUP_MODEL
+from devicekit.words import attributes, plain
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -66,12 +67,7 @@ class Trial:
         return f"ran, runtime {self.runtime or 'of an unknown release'}{latency}"
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "delegate": self.delegate,
-            "runtime": self.runtime,
-            "median_us": self.median_us,
-            "failed": self.failed,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -106,14 +102,10 @@ class Probed:
             "device": self.facts.address,
             "evidence": self.facts.evidence,
             "extends": self.base,
-            "matches": [one.to_json() for one in self.ranking.matches],
+            "matches": plain(self.ranking.matches),
             "values": {one.key: one.value for one in self.values},
             "sources": {one.key: one.source for one in self.values},
-            "unread": list(self.unread),
-            "limits": self.limits,
-            "trials": [one.to_json() for one in self.trials],
-            "path": self.path and str(self.path),
-            "document": self.document,
+            **attributes(self, "unread", "limits", "trials", "path", "document"),
         }
 
 

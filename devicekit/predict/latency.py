@@ -10,6 +10,7 @@ from devicekit.predict.roofline import Coefficients, latency_us, precision_of, s
 from devicekit.predict.work import KINDS, Kind, Work, unpredictable, work_of
 from devicekit.profile.label import runtime_label
 from devicekit.profile.schema import Calibration, Profile
+from devicekit.words import attributes
 
 Tier = Literal["measured", "sibling", "calibrated"]
 # How far a model may be outside of what the rows span before it counts as unlike them.
@@ -30,15 +31,7 @@ class LatencyPrediction:
     far: str | None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "evidence": "predicted",
-            "median_ms": self.median_ms,
-            "interval_80_ms": list(self.interval_80_ms),
-            "interval_90_ms": list(self.interval_90_ms),
-            "tier": self.tier,
-            "basis": self.basis,
-            "far": self.far,
-        }
+        return {"evidence": "predicted", **attributes(self)}
 
 
 def predict_latency(

@@ -11,6 +11,7 @@ from devicekit.graph.proven import unplanned_reason
 from devicekit.predict import xnnpack
 from devicekit.predict.partitions import Delegated, Partition, delegated
 from devicekit.profile.schema import Profile
+from devicekit.words import attributes
 
 Delegate = Literal["xnnpack", "builtin"]
 Kernels = Literal["xnnpack", "builtin", "tflm"]
@@ -111,28 +112,16 @@ class MemoryPrediction:
     def to_json(self, limit_bytes: int | None) -> dict[str, Any]:
         peak = self.peak
         return {
-            "evidence": self.evidence,
-            "delegate": self.delegate,
-            "file_bytes": self.file_bytes,
-            "weights_bytes": self.weights_bytes,
-            "packed_bytes": self.packed_bytes,
-            "indirection_bytes": self.indirection_bytes,
-            "arena_bytes": self.arena_bytes,
-            "arena_exact": self.arena_exact,
-            "scratch_bytes": self.scratch_bytes,
-            "overhead_bytes": self.overhead_bytes,
-            "base_bytes": self.base_bytes,
-            "planned_bytes": self.planned_bytes,
-            "must_have_bytes": self.must_have_bytes,
-            "peak_rss_bytes": self.peak_rss_bytes,
-            "error_bytes": self.error_bytes,
-            "reason": self.reason,
+            **attributes(
+                self,
+                *("evidence", "delegate", "file_bytes", "weights_bytes", "packed_bytes", "indirection_bytes"),
+                *("arena_bytes", "arena_exact", "scratch_bytes", "overhead_bytes", "base_bytes"),
+                *("planned_bytes", "must_have_bytes", "peak_rss_bytes", "error_bytes", "reason"),
+            ),
             "limit_bytes": limit_bytes,
             "verdict": self.verdict(limit_bytes),
             "peak_op": None if peak is None else {"index": peak.op, "name": peak.name},
-            "timeline": [
-                {"op": one.op, "name": one.name, "alive_bytes": one.alive_bytes} for one in self.timeline
-            ],
+            "timeline": [attributes(one, "op", "name", "alive_bytes") for one in self.timeline],
         }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from devicekit.errors import UsageError
 from devicekit.profile.keys import Key, keys
 from devicekit.profile.lookup import Origin, load_profile, origins, settings
-from devicekit.words import nearest
+from devicekit.words import nearest, plain
 
 if TYPE_CHECKING:
     from devicekit.profile.schema import Profile
@@ -37,7 +37,7 @@ class Explained:
         origin = self.origin
         return {
             "key": self.key.name,
-            "value": origin and _plain(origin.value),
+            "value": origin and plain(origin.value),
             "set_in": origin and origin.file,
             "follows": None if self.follows is None else list(self.follows),
             "source": origin and origin.source,
@@ -152,8 +152,4 @@ def _value(origin: Origin | None) -> Any:
 def _side(origin: Origin | None) -> dict[str, Any] | None:
     if origin is None:
         return None
-    return {"value": _plain(origin.value), "set_in": origin.place, "source": origin.source}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return {"value": plain(origin.value), "set_in": origin.place, "source": origin.source}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from devicekit.errors import UsageError
 from devicekit.profile.files import library
-from devicekit.words import nearest
+from devicekit.words import attributes, nearest
 
 FOLDER = "ops"
 
@@ -105,17 +105,8 @@ class Support:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema": 1,
-            "name": self.name,
-            "title": self.title,
-            "kind": self.kind,
-            "origin": self.origin,
-            "types_of": self.types_of,
-            "tried": list(self.tried),
-            "max_partitions": self.max_partitions,
-            "ops": [op.to_json() for op in self.ops.values()],
-        }
+        names = ("name", "title", "kind", "origin", "types_of", "tried", "max_partitions")
+        return {"schema": 1, **attributes(self, *names), "ops": [op.to_json() for op in self.ops.values()]}
 
 
 def parts(release: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from devicekit.graph.arena import plan_arena
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement, Memory, Plan, stability, summarize
 from devicekit.runner.measure import Prepared, RunnableModel
+from devicekit.words import attributes
 
 # Larger than any microcontroller's memory: what does not run in it does not run at all.
 MOST_BYTES = 64 * 2**20
@@ -38,16 +39,8 @@ class MicroArena:
     samples_ns: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "evidence": "simulated",
-            "needed_bytes": self.needed_bytes,
-            "reused_bytes": self.reused_bytes,
-            "persistent_bytes": self.persistent_bytes,
-            "planned_bytes": self.planned_bytes,
-            "failed": self.failed,
-            "missing_ops": list(self.missing_ops),
-            "tflite_micro": self.version,
-        }
+        names = ("needed_bytes", "reused_bytes", "persistent_bytes", "planned_bytes", "failed", "missing_ops")
+        return {"evidence": "simulated", **attributes(self, *names), "tflite_micro": self.version}
 
 
 def is_installed() -> bool:

@@ -1,11 +1,10 @@
 """Colour adjustments of images: LiteRT has no kernels for HSV; the formulas are made of builtin ops."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from devicekit.convert.remedies.emit import Emitter, Rule
+from devicekit.convert.remedies.emit import of_floats
 from devicekit.convert.remedies.remedy import Remedy
 
 
@@ -61,21 +60,14 @@ def _contrast(image: Any, factor: Any) -> Any:
     return (image - mean) * factor + mean
 
 
-def _of_floats(function: Callable[..., Any]) -> Rule:
-    def rule(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
-        return [function(*inputs)] if inputs[0].dtype.is_floating else None
-
-    return rule
-
-
 REMEDY = Remedy(
     name="colours",
     does="hue, saturation and contrast of images by their formulas",
     rules={
-        "AdjustContrastv2": _of_floats(_contrast),
-        "AdjustHue": _of_floats(_hue),
-        "AdjustSaturation": _of_floats(_saturation),
-        "HSVToRGB": _of_floats(_to_rgb),
-        "RGBToHSV": _of_floats(_to_hsv),
+        "AdjustContrastv2": of_floats(_contrast),
+        "AdjustHue": of_floats(_hue),
+        "AdjustSaturation": of_floats(_saturation),
+        "HSVToRGB": of_floats(_to_rgb),
+        "RGBToHSV": of_floats(_to_hsv),
     },
 )

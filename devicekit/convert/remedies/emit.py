@@ -284,3 +284,12 @@ def constant_value(tensor: Any) -> Any:
         pending.extend(new)
     with tf.init_scope(), tf.compat.v1.Session(graph=tensor.graph) as session:
         return session.run(tensor)
+
+
+def of_floats(function: Callable[..., Any]) -> Rule:
+    """Returns the rule that puts `function` of an op's inputs in its place, where they are floating point."""
+
+    def rule(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
+        return [function(*inputs)] if inputs[0].dtype.is_floating else None
+
+    return rule

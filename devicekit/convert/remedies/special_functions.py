@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from devicekit.convert.remedies.emit import Emitter, Rule
+from devicekit.convert.remedies.emit import Rule, of_floats
 from devicekit.convert.remedies.gelu import scalar
 from devicekit.convert.remedies.remedy import Remedy
 
@@ -93,12 +93,8 @@ def _digamma(x: Any) -> Any:
 
 
 def _elementwise(function: Callable[[Any], Any]) -> Rule:
-    def rule(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
-        if not inputs[0].dtype.is_floating or _is_in_gelu(op):
-            return None
-        return [function(inputs[0])]
-
-    return rule
+    rule = of_floats(function)
+    return lambda op, inputs, emitter: None if _is_in_gelu(op) else rule(op, inputs, emitter)
 
 
 def _is_in_gelu(op: Any) -> bool:

@@ -1,11 +1,10 @@
 """Trigonometric and hyperbolic functions: LiteRT has sin, cos, atan2, exp and log, and the rest follows."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from devicekit.convert.remedies.emit import Emitter, Rule
+from devicekit.convert.remedies.emit import of_floats
 from devicekit.convert.remedies.remedy import Remedy
 
 
@@ -49,25 +48,18 @@ def _atanh(x: Any) -> Any:
     return tf.math.log((1 + x) / (1 - x)) / 2
 
 
-def _elementwise(function: Callable[[Any], Any]) -> Rule:
-    def rule(op: Any, inputs: Sequence[Any], emitter: Emitter) -> Sequence[Any] | None:
-        return [function(inputs[0])] if inputs[0].dtype.is_floating else None
-
-    return rule
-
-
 REMEDY = Remedy(
     name="trigonometry",
     does="trigonometric and hyperbolic functions by sin, cos, atan2, exp and log",
     rules={
-        "Tan": _elementwise(_tan),
-        "Asin": _elementwise(_asin),
-        "Acos": _elementwise(_acos),
-        "Atan": _elementwise(_atan),
-        "Sinh": _elementwise(_sinh),
-        "Cosh": _elementwise(_cosh),
-        "Asinh": _elementwise(_asinh),
-        "Acosh": _elementwise(_acosh),
-        "Atanh": _elementwise(_atanh),
+        "Tan": of_floats(_tan),
+        "Asin": of_floats(_asin),
+        "Acos": of_floats(_acos),
+        "Atan": of_floats(_atan),
+        "Sinh": of_floats(_sinh),
+        "Cosh": of_floats(_cosh),
+        "Asinh": of_floats(_asinh),
+        "Acosh": of_floats(_acosh),
+        "Atanh": of_floats(_atanh),
     },
 )
