@@ -1,10 +1,11 @@
 """Runs a step in a child process: untrusted files and heavy libraries stay there.
 
-The parent calls `run_child(module, request, …)` and iterates over the events that the child yields. The child
-module ends with `if __name__ == "__main__": serve(handle)`, where `handle(request)` yields JSON-ready
-events. A DevicekitError raised in the child arrives in the parent as the same class; a crash, a time-out or
-memory exhaustion as ChildFailed. Whatever libraries print goes to a log, whose last lines ChildFailed
-carries, and which either failure logs at level INFO. $DEVICEKIT_PYTHON names another Python for children.
+The parent calls `run_child(module, request, …)` and iterates over the events that the child yields. The
+child's module defines `handle(request)`, which yields JSON-ready events; limits hold before it is imported,
+and what it imports. A DevicekitError raised in the child arrives in the parent as the same class; a crash, a
+time-out or memory exhaustion as ChildFailed. Whatever libraries print goes to a log, whose last lines
+ChildFailed carries, and which either failure logs at level INFO. $DEVICEKIT_PYTHON names another Python for
+children.
 """
 
 import json
@@ -16,7 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
+from importlib import import_module
 from typing import IO, Any, Literal
 
 from devicekit import errors
@@ -49,7 +51,13 @@ def run_child(
     envelope = {"request": dict(request), "memory_bytes": memory_bytes, "parent": os.getpid()}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         child = subprocess.Popen(
-            [_python(), "-P", "-m", module],  # -P: the user's folder must not shadow libraries
+            [
+                _python(),
+                "-P",
+                "-m",
+                "devicekit.child",
+                module,
+            ],  # -P: the user's folder must not shadow libraries
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -88,12 +96,8 @@ def run_child(
             _end(child)
 
 
-def _python() -> str:
-    return os.environ.get("DEVICEKIT_PYTHON") or sys.executable
-
-
-def serve(handle: Callable[[dict[str, Any]], Iterator[Mapping[str, Any]]]) -> None:
-    """Runs `handle` on the request that the parent sent, and sends each event it yields."""
+def serve(module: str) -> None:
+    """The child's main: has `module` handle the parent's request, and sends each event that it yields."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print on stdout belongs to the log
     envelope = json.loads(sys.stdin.buffer.read())
@@ -101,7 +105,7 @@ def serve(handle: Callable[[dict[str, Any]], Iterator[Mapping[str, Any]]]) -> No
     if envelope["memory_bytes"]:
         _limit_memory(envelope["memory_bytes"])
     try:
-        for event in handle(envelope["request"]):
+        for event in import_module(module).handle(envelope["request"]):
             _send(events, event)
         _send(events, {"child_done": True})
     except errors.DevicekitError as error:
@@ -232,3 +236,7 @@ def default_memory_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().total * 0.75)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

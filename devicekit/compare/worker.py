@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devicekit.child import serve
 from devicekit.errors import DevicekitError
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
@@ -87,7 +86,3 @@ def _notes(reference: fidelity.Outputs) -> list[str]:
     if fidelity.all_finite(reference):
         return []
     return ["the first model's own outputs are not finite on these inputs: fidelity says nothing"]
-
-
-if __name__ == "__main__":
-    serve(handle)

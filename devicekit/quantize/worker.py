@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from devicekit.child import serve
 from devicekit.errors import LoadError
 from devicekit.graph.macs import macs
 from devicekit.graph.model import Graph
@@ -180,7 +179,3 @@ def _to_json(built: Built) -> dict[str, Any]:
     for key in ("path", "golden"):
         document[key] = None if document[key] is None else str(document[key])
     return document
-
-
-if __name__ == "__main__":
-    serve(handle)

@@ -69,7 +69,7 @@ DEFAULTS = {
 class Failure(Exception):
     """Ends the run with `code`; `status` is what the library returned, None where it was not asked."""
 
-    def __init__(self, code: int, words: str, status: int | None = None) -> None:
+    def __init__(self, code: int, words: str, status: "int | None" = None) -> None:
         Exception.__init__(self, words)
         self.code = code
         self.status = status
@@ -78,14 +78,14 @@ class Failure(Exception):
 class Port:
     """An input or output: its two names, its element type (TfLite's number), its shape and size."""
 
-    def __init__(self, name: str, tensor: str, type_id: int, dims: list[int]) -> None:
+    def __init__(self, name: str, tensor: str, type_id: int, dims: "list[int]") -> None:
         self.name = name
         self.tensor = tensor
         self.type_id = type_id
         self.dims = dims
         self.bytes = 0
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> "dict[str, object]":
         return {
             "name": self.name,
             "tensor": self.tensor,
@@ -166,7 +166,7 @@ class LiteRtModel:
         index, ins, outs = (ctypes.c_size_t(n) for n in (self.index, len(self._in), len(self._out)))
         self.args = (self.compiled, index, ins, self._in, outs, self._out)
 
-    def _main_signature(self) -> tuple[int, ctypes.c_void_p]:
+    def _main_signature(self) -> "tuple[int, ctypes.c_void_p]":
         """The signature of the first subgraph; a file without any gets a made-up one."""
         runtime, zero = self.runtime, ctypes.c_size_t(0)
         main = runtime.pointer(REFUSED, "GetModelSubgraph", self.model, zero)
@@ -189,7 +189,7 @@ class LiteRtModel:
 
     def _port(
         self, signature: ctypes.c_void_p, side: str, index: ctypes.c_size_t
-    ) -> tuple[Port, ctypes.c_void_p]:
+    ) -> "tuple[Port, ctypes.c_void_p]":
         runtime = self.runtime
         tensor = runtime.pointer(REFUSED, "GetSignature%sTensorByIndex" % side, signature, index)
         if side == "Output" and tensor.value in self.tensors:  # LiteRT 2.3.0 leaves its buffer unwritten
@@ -210,7 +210,7 @@ class LiteRtModel:
         port.bytes = runtime.size(REFUSED, "GetTensorBufferPackedSize", buffer)
         return port, buffer
 
-    def feed(self, index: int, path: str | None) -> None:
+    def feed(self, index: int, path: "str | None") -> None:
         buffer = ctypes.c_void_p(self._in[index])
         fill(self._lock(buffer, 1), self.inputs[index], path)
         self.runtime.check(INVOKE, "UnlockTensorBuffer", buffer)
@@ -220,7 +220,7 @@ class LiteRtModel:
         write(self._lock(buffer, 0), self.outputs[index], path)
         self.runtime.check(INVOKE, "UnlockTensorBuffer", buffer)
 
-    def _lock(self, buffer: ctypes.c_void_p, mode: int) -> int | None:
+    def _lock(self, buffer: ctypes.c_void_p, mode: int) -> "int | None":
         address = ctypes.c_void_p()
         self.runtime.check(INVOKE, "LockTensorBuffer", buffer, ctypes.byref(address), mode)
         return address.value
@@ -292,11 +292,11 @@ class TfLiteModel:
         self.args = (self.interpreter,)
 
     @property
-    def outputs(self) -> list[Port]:
+    def outputs(self) -> "list[Port]":
         """With a dynamic batch, sizes are 0 before the first inference: ask after it."""
         return self._ports("Output")
 
-    def _ports(self, side: str) -> list[Port]:
+    def _ports(self, side: str) -> "list[Port]":
         count = getattr(self.lib, "TfLiteInterpreterGet%sTensorCount" % side)(self.interpreter)
         ports = []
         for index in range(count):
@@ -313,14 +313,14 @@ class TfLiteModel:
         get = getattr(self.lib, "TfLiteInterpreterGet%sTensor" % side)
         return ctypes.c_void_p(get(self.interpreter, index))
 
-    def feed(self, index: int, path: str | None) -> None:
+    def feed(self, index: int, path: "str | None") -> None:
         fill(self.lib.TfLiteTensorData(self._tensor("Input", index)), self.inputs[index], path)
 
     def save(self, index: int, path: str) -> None:
         write(self.lib.TfLiteTensorData(self._tensor("Output", index)), self.outputs[index], path)
 
 
-def open_library(path: str) -> LiteRt | TfLite:
+def open_library(path: str) -> "LiteRt | TfLite":
     try:
         lib = ctypes.CDLL(path)
     except OSError as error:
@@ -331,7 +331,7 @@ def open_library(path: str) -> LiteRt | TfLite:
 # --- inputs and outputs, without a copy in this process's own memory ----------------------------------------
 
 
-def fill(address: int | None, port: Port, path: str | None) -> None:
+def fill(address: "int | None", port: Port, path: "str | None") -> None:
     """Copies the file, or zeros, into the tensor."""
     if path is None:
         if address:
@@ -344,12 +344,12 @@ def fill(address: int | None, port: Port, path: str | None) -> None:
         file.readinto(_memory(address, port.bytes))
 
 
-def write(address: int | None, port: Port, path: str) -> None:
+def write(address: "int | None", port: Port, path: str) -> None:
     with open(path, "wb", buffering=0) as file:
         file.write(_memory(address, port.bytes))
 
 
-def _memory(address: int | None, size: int) -> memoryview:
+def _memory(address: "int | None", size: int) -> memoryview:
     if not address or not size:
         return memoryview(bytearray())
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
@@ -358,7 +358,7 @@ def _memory(address: int | None, size: int) -> memoryview:
 # --- this process: limits and readings ----------------------------------------------------------------------
 
 
-def memory_now() -> dict[str, int]:
+def memory_now() -> "dict[str, int]":
     """Returns memory in kB and threads as /proc/self/status has them; without /proc the peak alone.
 
     What is mapped now is taken from smaps_rollup (Linux 4.14), which counts it: in status a thread's last 64
@@ -381,7 +381,7 @@ def memory_now() -> dict[str, int]:
     return found
 
 
-def _proc_numbers(path: str, wanted: tuple[str, ...]) -> dict[str, int]:
+def _proc_numbers(path: str, wanted: "tuple[str, ...]") -> "dict[str, int]":
     """Returns the numbers of lines such as "VmRSS:  1234 kB"; {} where there is no such file."""
     try:
         with open(path) as file:
@@ -391,7 +391,7 @@ def _proc_numbers(path: str, wanted: tuple[str, ...]) -> dict[str, int]:
         return {}
 
 
-def available_kb() -> int | None:
+def available_kb() -> "int | None":
     """Returns the memory that could be had without swapping, in kB; None where Linux does not say."""
     try:
         with open("/proc/meminfo") as file:
@@ -400,7 +400,7 @@ def available_kb() -> int | None:
         return None
 
 
-def conditions() -> dict[str, object]:
+def conditions() -> "dict[str, object]":
     """Returns what may disturb a measurement, as far as this machine tells."""
     cores = []
     for name, folder in _folders("/sys/devices/system/cpu", "cpu"):
@@ -416,7 +416,7 @@ def conditions() -> dict[str, object]:
     return {"load_average": load, "cpufreq": cores or None, "temperature_c": zones or None}
 
 
-def _folders(parent: str, prefix: str) -> list[tuple[str, str]]:
+def _folders(parent: str, prefix: str) -> "list[tuple[str, str]]":
     """Returns (name, path) of cpu0, cpu1, ... in `parent`."""
     try:
         names = [name for name in os.listdir(parent) if name[len(prefix) :].isdigit()]
@@ -425,7 +425,7 @@ def _folders(parent: str, prefix: str) -> list[tuple[str, str]]:
     return [(name, os.path.join(parent, name)) for name in sorted(names) if name.startswith(prefix)]
 
 
-def _first_line(path: str) -> str | None:
+def _first_line(path: str) -> "str | None":
     try:
         with open(path) as file:
             return file.readline().strip()
@@ -433,7 +433,7 @@ def _first_line(path: str) -> str | None:
         return None
 
 
-def pin(cpus: str) -> str | None:
+def pin(cpus: str) -> "str | None":
     """Pins this process to CPUs such as "0,1"; returns None, or why it could not."""
     if not hasattr(os, "sched_setaffinity"):
         return "%s has no sched_setaffinity" % sys.platform
@@ -444,7 +444,7 @@ def pin(cpus: str) -> str | None:
     return None
 
 
-def limit_memory(budget: int, stacks: int) -> str | None:
+def limit_memory(budget: int, stacks: int) -> "str | None":
     """Lets private memory grow by `budget` bytes and `stacks`; returns None, or why it could not."""
     now = memory_now().get("VmData")
     if resource is None or now is None:
@@ -678,7 +678,7 @@ def clock_3_6() -> int:
 clock = getattr(time, "perf_counter_ns", clock_3_6)
 
 
-def parse(arguments: list[str]) -> "dict[str, Any]":
+def parse(arguments: "list[str]") -> "dict[str, Any]":
     """Returns the request; raises Failure for what is not known."""
     request = dict(DEFAULTS)  # type: dict[str, Any]
     request["in"] = []
@@ -699,7 +699,7 @@ def parse(arguments: list[str]) -> "dict[str, Any]":
     return request
 
 
-def main(arguments: list[str], open_runtime: "Any" = open_library) -> int:
+def main(arguments: "list[str]", open_runtime: "Any" = open_library) -> int:
     """Runs the request and prints its document; returns the exit code."""
     die_with_parent()
     out = os.fdopen(os.dup(1), "w")

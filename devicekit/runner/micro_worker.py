@@ -19,7 +19,6 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tflite_micro.python.tflite_micro import runtime
 
-from devicekit.child import serve
 from devicekit.graph.inline import with_inline_buffers
 
 _ALLOCATION = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
@@ -149,7 +148,3 @@ def _run(content: bytes, arena_bytes: int, runs: int) -> dict[str, Any]:
 def _inputs(content: bytes) -> int:
     count: int = schema.Model.GetRootAs(content, 0).Subgraphs(0).InputsLength()
     return count
-
-
-if __name__ == "__main__":
-    serve(handle)

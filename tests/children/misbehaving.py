@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from devicekit.child import serve
 from devicekit.errors import ConvertError
 
 
@@ -42,7 +41,3 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise ConvertError("m.h5", found="a reason", remedy="do this")
         case "traceback":
             raise KeyError("missing")
-
-
-if __name__ == "__main__":
-    serve(handle)

@@ -11,9 +11,10 @@ from devicekit.child import default_memory_bytes
 from devicekit.errors import LoadError, RecipeError, UsageError
 from devicekit.finding import Finding
 from devicekit.graph.read import read_graph
-from devicekit.quantize.build import BuildResult, build
+from devicekit.quantize.build import BuildResult
 from devicekit.quantize.predictor import Predictor
 from devicekit.quantize.recipes import RECIPES
+from tests.quantize.building import build
 
 DATA = Path(__file__).parent.parent / "data"
 BASIC_PITCH = Path(__file__).parents[2] / ".cache" / "basic-pitch" / "nmp.tflite"

@@ -11,9 +11,10 @@ from ai_edge_litert.tools import flatbuffer_utils
 from devicekit.graph.read import read_graph
 from devicekit.quantize import mixed, proof
 from devicekit.quantize.bench import Bench, judged
-from devicekit.quantize.build import BuildResult, build
+from devicekit.quantize.build import BuildResult
 from devicekit.quantize.fidelity import Thresholds
 from devicekit.quantize.recipes import int8, scope_of
+from tests.quantize.building import build
 
 # litert-quantizer asks the runtime to keep all tensors, which the runtime warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`")

@@ -10,8 +10,8 @@ from devicekit.device.local import LocalDevice
 from devicekit.graph.randomness import random_ops, random_outputs
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Plan
-from devicekit.quantize.build import build
 from devicekit.runner.measure import RunnableModel, measure_model
+from tests.quantize.building import build
 
 QUICK = Plan(warmup_runs=1, warmup_s=0, min_runs=20, min_s=0, timeout_s=60)
 RECIPES = ["float32", "float16", "dynamic_int8", "int8_float_io"]

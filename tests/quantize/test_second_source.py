@@ -1,7 +1,6 @@
 """RNNs as int8: fused LSTMs by TensorFlow, unrolled ones by litert-quantizer, loops with a reason."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,11 @@ from devicekit.child import ChildFailed, run_child
 from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
-from devicekit.pipeline.screening import SECOND_SOURCE
-from devicekit.quantize import build as quantizer
 from devicekit.quantize import proof, second_source
 from devicekit.quantize.bench import Bench, failed
+from tests.quantize.building import build
 
 MODELS = Path(__file__).parent.parent / "data" / "tflite"
-build = partial(quantizer.build, second_source=SECOND_SOURCE)
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
 

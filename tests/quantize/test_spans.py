@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,14 @@ import pytest
 
 from devicekit.finding import Finding
 from devicekit.graph.read import read_graph, read_graph_bytes
-from devicekit.pipeline.screening import SECOND_SOURCE
-from devicekit.quantize import build as quantizer
 from devicekit.quantize import proof, second_source
 from devicekit.quantize.bench import Bench, failed, judged
 from devicekit.quantize.recipes import Ranges, int8
 from devicekit.quantize.spans import MIN_SPAN, widened
+from tests.quantize.building import build
 
 # litert-quantizer asks the runtime to keep all tensors, which the runtime warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`")
-build = partial(quantizer.build, second_source=SECOND_SOURCE)
 STATIC = ["int8", "int8_float_io", "int16x8", "int16x8_float_io"]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devicekit.quantize.build import build
 from devicekit.quantize.statistics import mismatches
+from tests.quantize.building import build
 
 RNG = np.random.default_rng(0)
 UNIT = RNG.random((40, 8, 8, 1), dtype=np.float32)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from devicekit.finding import Finding
-from devicekit.quantize.build import build
 from devicekit.quantize.words import worded
+from tests.quantize.building import build
 
 MODELS = Path(__file__).parent.parent / "data" / "tflite"
 

@@ -1,4 +1,4 @@
-"""Called in place of Python: `client.py FOLDER OWNER [-P] -m MODULE …` or `… SCRIPT …`. See __init__.py.
+"""In place of Python: `client.py FOLDER OWNER -P -m devicekit.child MODULE` or `… SCRIPT …`: see __init__.py.
 
 Imports as little as it can: it runs once for every child.
 """
@@ -18,8 +18,8 @@ STARTING_S = 120.0
 
 def kind_of(argv: list[str]) -> str:
     """Returns which server runs it: what converts and what is a script may need TensorFlow, the rest not."""
-    module = argv[argv.index("-m") + 1] if "-m" in argv else ""
-    return "light" if module and not module.startswith(("devicekit.convert.", "tests.")) else "tensorflow"
+    is_child = "devicekit.child" in argv
+    return "light" if is_child and not argv[-1].startswith("devicekit.convert.") else "tensorflow"
 
 
 def connected(folder: str, owner: str, kind: str) -> socket.socket:

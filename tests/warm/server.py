@@ -26,14 +26,17 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2", "TF_ENABLE_ONEDNN
 # What children of each kind import. Nothing may run in there that starts a thread.
 IMPORTS = {
     "light": (
-        "devicekit.quantize.second_source",
+        "devicekit.child",
+        "devicekit.compare.worker",
+        "devicekit.quantize.worker",
         "litert_quantizer.calibrator",
         "litert_quantizer.quantizer",
         "litert_quantizer.recipe_manager",
     ),
     "tensorflow": (
-        "devicekit.convert.container",
+        "devicekit.child",
         "devicekit.convert.inside.batch",
+        "devicekit.convert.inside.child",
         "devicekit.convert.inside.load",
         "devicekit.convert.inside.lower",
         "devicekit.convert.inside.outside",
@@ -161,7 +164,8 @@ class Chosen(MetaPathFinder):
         if os.environ["TF_ENABLE_ONEDNN_OPTS"] != QUIET["TF_ENABLE_ONEDNN_OPTS"]:
             for descriptor, source in ((0, self._request), (1, self._stdout)):
                 os.dup2(source, descriptor)
-            os.execv(sys.executable, [sys.executable, "-P", "-m", "devicekit.convert.inside.child"])
+            child = ["-P", "-m", "devicekit.child", "devicekit.convert.inside.child"]
+            os.execv(sys.executable, [sys.executable, *child])
         if os.environ.get("TF_USE_LEGACY_KERAS"):
             import tensorflow
 
@@ -197,12 +201,11 @@ def run(asked: dict[str, Any]) -> int:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     sys.path[:0] = [one for one in asked["environment"].get("PYTHONPATH", "").split(os.pathsep) if one]
-    argv = [word for word in asked["argv"] if word != "-P"]
-    if argv[:2] == ["-m", "devicekit.convert.inside.child"]:
-        sys.meta_path.insert(0, Chosen(request_kept(int(asked["parent"])), os.dup(1)))
-    if argv[0] == "-m":
-        sys.argv = argv[1:]
-        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    argv = asked["argv"]
+    if "devicekit.child" in argv:
+        if argv[-1] == "devicekit.convert.inside.child":
+            sys.meta_path.insert(0, Chosen(request_kept(int(asked["parent"])), os.dup(1)))
+        sys.modules["devicekit.child"].serve(argv[-1])
     else:
         sys.argv = argv
         sys.path.insert(0, str(Path(argv[0]).parent))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from devicekit.child import serve
 from devicekit.convert.container import format_of, read_header
 from devicekit.convert.inside.environment import environment_for
 from devicekit.convert.objects import functions_in
@@ -33,7 +32,3 @@ def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     # The converter's own files lie in ours, so that they go with them when this child is killed.
     with tempfile.TemporaryDirectory(dir=out_dir) as tempfile.tempdir:
         yield from conversion(path, header, request, out_dir)
-
-
-if __name__ == "__main__":
-    serve(handle)

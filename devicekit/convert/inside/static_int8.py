@@ -15,7 +15,6 @@ from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
 from tensorflow.python.framework import dtypes
 
-from devicekit.child import serve
 from devicekit.errors import ConvertError
 from devicekit.quantize.spans import widened
 
@@ -93,7 +92,3 @@ def with_one_lstm_scale(model: bytes) -> bytes:
                 for index in (op.inputs[OUTPUT_STATE], op.intermediates[HIDDEN]):
                     graph.tensors[int(index)].quantization = output.quantization
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
-
-
-if __name__ == "__main__":
-    serve(handle)

@@ -8,7 +8,7 @@ import pytest
 
 from devicekit import inspect_model
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 
 
 def test_json_has_the_documented_shape() -> None:

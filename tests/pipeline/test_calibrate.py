@@ -14,7 +14,7 @@ from devicekit.predict.roofline import Coefficients, latency_us
 from devicekit.predict.work import work_of
 from devicekit.profile.lookup import load_profile
 
-DATA = Path(__file__).parent / "data" / "tflite"
+DATA = Path(__file__).parent.parent / "data" / "tflite"
 TRUTH = Coefficients(20.0, 30.0, 80.0, 60.0, 5.0)
 OWN = """# my board
 schema = 1

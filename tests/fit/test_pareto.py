@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from devicekit import fit
 from devicekit.finding import Finding
-from devicekit.fit.candidate import Candidate
+from devicekit.fit.candidate import Candidate, reject
+from devicekit.fit.choose import choose
 from devicekit.fit.pareto import SAME_COSINE, SAME_LATENCY, SAME_MEMORY_BYTES, mark_dominated
 from devicekit.measurement import Measurement, Memory, summarize
 from devicekit.quantize.fidelity import Fidelity
@@ -96,9 +96,9 @@ def test_what_is_unknown_of_one_is_not_compared() -> None:
 
 
 def test_the_rejected_dominate_nothing_and_are_not_dominated() -> None:
-    best = fit.reject(candidate("b", size=1), Finding("memory", "needs 9", "use less"))
+    best = reject(candidate("b", size=1), Finding("memory", "needs 9", "use less"))
     assert dominated(candidate("a"), best) == {}
-    assert dominated(fit.reject(candidate("a", size=200), Finding("r", "d", "m")), candidate("c")) == {}
+    assert dominated(reject(candidate("a", size=200), Finding("r", "d", "m")), candidate("c")) == {}
 
 
 def test_the_dominator_that_is_named_is_itself_not_dominated() -> None:
@@ -121,14 +121,14 @@ def test_a_circle_of_noise_leaves_something_to_choose() -> None:
 
     circle = [at("a", 0, 2, 1), at("b", 2, 1, 0), at("c", 1, 0, 2)]
     assert len(dominated(*circle)) == 2
-    assert [c.status for c in fit.choose(circle, "latency")].count("chosen") == 1
+    assert [c.status for c in choose(circle, "latency")].count("chosen") == 1
 
 
 @pytest.mark.parametrize("prefer", ["latency", "size", "quality"])
 def test_a_dominated_candidate_is_never_chosen(prefer: Any) -> None:
     noisy = candidate("a", size=100, median_us=10.0, cosine=0.99)
     better = candidate("b", size=100, median_us=10.4, cosine=1.0)
-    chosen = fit.choose([noisy, better], prefer)
+    chosen = choose([noisy, better], prefer)
     assert [(c.recipe, c.status, c.dominated_by) for c in chosen] == [
         ("a", "fits", "b"),
         ("b", "chosen", None),
@@ -147,10 +147,10 @@ def test_a_dominated_candidate_is_never_chosen(prefer: Any) -> None:
 def test_ties_go_to_the_next_in_the_documented_order(
     prefer: Any, worse: dict[str, Any], better: dict[str, Any]
 ) -> None:
-    chosen = fit.choose([candidate("a", **worse), candidate("b", **better)], prefer)
+    chosen = choose([candidate("a", **worse), candidate("b", **better)], prefer)
     assert next(c.recipe for c in chosen if c.status == "chosen") == "b"
 
 
 def test_the_last_tie_goes_to_the_earlier_recipe() -> None:
     same = [candidate("a"), candidate("b"), replace(candidate("c"), measurement=None)]
-    assert [c.status for c in fit.choose(same, "latency")] == ["chosen", "fits", "fits"]
+    assert [c.status for c in choose(same, "latency")] == ["chosen", "fits", "fits"]

@@ -17,7 +17,7 @@ from devicekit.profile.lookup import load_profile
 from devicekit.report.text import render
 from devicekit.runner.measuring import Measuring
 
-DATA = Path(__file__).parent / "data" / "tflite"
+DATA = Path(__file__).parent.parent / "data" / "tflite"
 DEVICEKIT = str(Path(sys.executable).parent / "devicekit")
 
 
@@ -199,12 +199,12 @@ def test_hard_limits_need_a_limit(heavy: Path) -> None:
 
 
 def test_a_keras_model_is_predicted_as_its_float_tflite() -> None:
-    found = devicekit.predict(Path(__file__).parent / "data" / "digits.h5", "pixel3")
+    found = devicekit.predict(Path(__file__).parent.parent / "data" / "digits.h5", "pixel3")
     assert found.precision == "float32" and found.latency
 
 
 def test_deploy_predicts_the_latency_of_what_it_chose(tmp_path: Path) -> None:
-    data = Path(__file__).parent / "data"
+    data = Path(__file__).parent.parent / "data"
     deployment = devicekit.deploy(
         data / "digits.h5",
         "pixel3",

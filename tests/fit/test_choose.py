@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from devicekit import fit
 from devicekit.finding import Finding
-from devicekit.fit.candidate import Candidate
+from devicekit.fit.candidate import Candidate, reject
+from devicekit.fit.choose import choose, nearest_miss, reason
 from devicekit.measurement import Measurement, Memory, summarize
+from devicekit.pipeline.screening import measured_findings, quality_findings
 from devicekit.quantize.fidelity import Fidelity
 
 MIB = 2**20
@@ -57,7 +58,7 @@ def profile(**limits: Any) -> Any:
 
 
 def chosen(candidates: list[Candidate], prefer: Any) -> str:
-    return next(c.recipe for c in fit.choose(candidates, prefer) if c.status == "chosen")
+    return next(c.recipe for c in choose(candidates, prefer) if c.status == "chosen")
 
 
 def test_latency_prefers_the_fastest() -> None:
@@ -80,83 +81,83 @@ def test_quality_prefers_the_task_metric_over_cosine() -> None:
 
 @pytest.mark.parametrize("prefer", ["latency", "size", "quality"])
 def test_a_rejected_candidate_is_never_chosen(prefer: Any) -> None:
-    best = fit.reject(candidate("int4", 1, 1.0), Finding("memory", "needs 9", "use less"))
+    best = reject(candidate("int4", 1, 1.0), Finding("memory", "needs 9", "use less"))
     assert chosen([best, candidate("float32", 100, 100.0)], prefer) == "float32"
 
 
 def test_nothing_fits_nothing_is_chosen() -> None:
-    candidates = [fit.reject(candidate("int8", 1, 1.0), Finding("r", "d", "m"))]
-    assert fit.choose(candidates, "latency") == candidates
+    candidates = [reject(candidate("int8", 1, 1.0), Finding("r", "d", "m"))]
+    assert choose(candidates, "latency") == candidates
 
 
 def test_the_nearest_miss_is_nearest_in_what_it_exceeds() -> None:
-    far = fit.reject(candidate("weight_int4", 1), Finding("memory", "needs 21", "m", excess=21.0))
-    near = fit.reject(candidate("dynamic_int8", 2), Finding("memory", "needs 11", "m", excess=11.0))
-    assert fit.nearest_miss([far, near])[0] == "dynamic_int8 comes closest: needs 11"
+    far = reject(candidate("weight_int4", 1), Finding("memory", "needs 21", "m", excess=21.0))
+    near = reject(candidate("dynamic_int8", 2), Finding("memory", "needs 11", "m", excess=11.0))
+    assert nearest_miss([far, near])[0] == "dynamic_int8 comes closest: needs 11"
 
 
 def test_the_nearest_miss_breaks_the_fewest_rules() -> None:
     finding = Finding("model_mib", "file 5 MiB, limits.model_mib is 4", "use int8")
-    twice = fit.reject(fit.reject(candidate("float32", 1, 1.0), finding), Finding("memory", "x", "y"))
-    once = fit.reject(candidate("float16", 2, 1.0), finding)
-    assert fit.nearest_miss([twice, once]) == (
+    twice = reject(reject(candidate("float32", 1, 1.0), finding), Finding("memory", "x", "y"))
+    once = reject(candidate("float16", 2, 1.0), finding)
+    assert nearest_miss([twice, once]) == (
         "float16 comes closest: file 5 MiB, limits.model_mib is 4",
         "use int8",
     )
 
 
 def test_the_nearest_miss_is_one_whose_every_miss_is_known() -> None:
-    slow = fit.reject(candidate("int8", 2, 10.0), Finding("--max-latency", "10 ms", "m", excess=10.0))
-    poor = fit.reject(candidate("weight_int4", 1), Finding("quality.min_cosine", "0.94", "m", excess=1.04))
-    assert fit.nearest_miss([poor, slow])[0] == "int8 comes closest: 10 ms"
+    slow = reject(candidate("int8", 2, 10.0), Finding("--max-latency", "10 ms", "m", excess=10.0))
+    poor = reject(candidate("weight_int4", 1), Finding("quality.min_cosine", "0.94", "m", excess=1.04))
+    assert nearest_miss([poor, slow])[0] == "int8 comes closest: 10 ms"
 
 
 def test_quality_below_a_threshold_is_a_finding_with_the_way_to_accept_it() -> None:
-    [finding] = fit.quality_findings(profile(), fidelity(top1=0.962), is_calibrated=True)
+    [finding] = quality_findings(profile(), fidelity(top1=0.962), is_calibrated=True)
     assert finding.rule == "quality.min_top1_agreement"
     assert finding.detail == "top-1 96.2 % < 98 %"
     assert finding.remedy.endswith("or accept it: --min-top1 0.962")
 
 
 def test_the_remedy_names_a_threshold_that_is_met() -> None:
-    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.97999), is_calibrated=False)
+    [finding] = quality_findings(profile(), fidelity(cosine=0.97999), is_calibrated=False)
     assert finding.remedy.startswith("use another recipe"), "there is nothing to calibrate"
     assert finding.remedy.endswith("--min-cosine 0.9799")
 
 
 def test_a_useless_candidate_is_not_offered_for_acceptance() -> None:
-    [finding] = fit.quality_findings(profile(), fidelity(cosine=0.0), is_calibrated=True)
+    [finding] = quality_findings(profile(), fidelity(cosine=0.0), is_calibrated=True)
     assert finding.remedy == "calibrate with more real samples (--data)"
 
 
 def test_the_float_model_equals_itself_whatever_the_rounding() -> None:
     strict = profile()
     strict.quality.min_cosine = 1.0
-    assert list(fit.quality_findings(strict, fidelity(cosine=0.9999999999999998), is_calibrated=True)) == []
+    assert list(quality_findings(strict, fidelity(cosine=0.9999999999999998), is_calibrated=True)) == []
 
 
 def test_the_reason_says_what_decided() -> None:
-    first = fit.choose([candidate("float32", 400, 10.0), candidate("int8", 500, 9.0)], "latency")
-    assert fit.reason(first, "latency") == "fastest that keeps quality"
-    smaller = fit.choose([candidate("float32", 400, 10.0), candidate("int8", 100, 10.3)], "latency")
-    assert fit.reason(smaller, "latency") == "smallest of those within 5 % of the fastest that keeps quality"
-    scored = fit.choose([candidate("int8", 10, 1.0, fidelity=fidelity(metric=0.9))], "quality")
-    assert fit.reason(scored, "quality") == "best task metric"
-    unmeasured = fit.choose([candidate("int8", 10)], "latency")
-    assert "nothing was measured" in fit.reason(unmeasured, "latency")
+    first = choose([candidate("float32", 400, 10.0), candidate("int8", 500, 9.0)], "latency")
+    assert reason(first, "latency") == "fastest that keeps quality"
+    smaller = choose([candidate("float32", 400, 10.0), candidate("int8", 100, 10.3)], "latency")
+    assert reason(smaller, "latency") == "smallest of those within 5 % of the fastest that keeps quality"
+    scored = choose([candidate("int8", 10, 1.0, fidelity=fidelity(metric=0.9))], "quality")
+    assert reason(scored, "quality") == "best task metric"
+    unmeasured = choose([candidate("int8", 10)], "latency")
+    assert "nothing was measured" in reason(unmeasured, "latency")
 
 
 def test_top1_is_not_judged_where_the_output_is_no_scores() -> None:
-    assert list(fit.quality_findings(profile(), fidelity(top1=None), is_calibrated=True)) == []
+    assert list(quality_findings(profile(), fidelity(top1=None), is_calibrated=True)) == []
 
 
 def test_measured_memory_over_the_limit_is_a_finding() -> None:
-    [finding] = fit.measured_findings(profile(memory_mib=2), measurement(1.0, must_have_mib=3))
+    [finding] = measured_findings(profile(memory_mib=2), measurement(1.0, must_have_mib=3))
     assert finding.detail == "needs 3.0 MiB, limits.memory_mib is 2"
 
 
 def test_latency_limits_judge_devices_and_never_this_host() -> None:
     limited = profile(latency_ms=1)
-    assert list(fit.measured_findings(limited, measurement(5000.0))) == []
-    [finding] = fit.measured_findings(limited, measurement(5000.0, evidence="measured"))
+    assert list(measured_findings(limited, measurement(5000.0))) == []
+    [finding] = measured_findings(limited, measurement(5000.0, evidence="measured"))
     assert finding.detail == "median 5 ms, limits.latency_ms is 1"
