@@ -4,9 +4,6 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from devicekit.plugins import resolve
-from devicekit.words import VERSION as __version__
-
 if TYPE_CHECKING:
     from devicekit.api import deploy
     from devicekit.compare.run import compare
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
     from devicekit.pipeline.predict import predict
     from devicekit.pipeline.probe import probe
     from devicekit.profile.lookup import load_profile
+    from devicekit.words import VERSION as __version__
 
 __all__ = [
     "__version__",
@@ -47,6 +45,8 @@ class _Lazy:
         self._target = target
 
     def __get__(self, package: object, owner: type | None = None) -> Any:
+        from devicekit.plugins import resolve
+
         return resolve(self._target)
 
     def __set__(self, package: object, submodule: object) -> None:
@@ -54,6 +54,7 @@ class _Lazy:
 
 
 class _Package(ModuleType):
+    __version__ = _Lazy("devicekit.words:VERSION")
     calibrate = _Lazy("devicekit.pipeline.calibrate:calibrate")
     check_model = _Lazy("devicekit.pipeline.check:check_model")
     compare = _Lazy("devicekit.compare.run:compare")

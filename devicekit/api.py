@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from devicekit.convert.source import Loading
 from devicekit.device.seam import Device
@@ -11,15 +11,17 @@ from devicekit.fit.candidate import Prefer
 from devicekit.pipeline import deploy as pipeline
 from devicekit.pipeline.deployment import Deployment
 from devicekit.pipeline.making import Making
-from devicekit.profile.schema import Profile
 from devicekit.quantize.recipes import Io
 from devicekit.runner.measuring import NO_WISHES, Measuring
 from devicekit.store.deployments import file_in_store
 
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+
 
 def deploy(
     model: str | Path,
-    profile: str | Path | Profile,
+    profile: "str | Path | Profile",
     *,
     data: str | None = None,
     eval_function: str | None = None,

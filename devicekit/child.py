@@ -51,13 +51,8 @@ def run_child(
     envelope = {"request": dict(request), "memory_bytes": memory_bytes, "parent": os.getpid()}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         child = subprocess.Popen(
-            [
-                _python(),
-                "-P",
-                "-m",
-                "devicekit.child",
-                module,
-            ],  # -P: the user's folder must not shadow libraries
+            # -P: the user's folder must not shadow libraries.
+            [os.environ.get("DEVICEKIT_PYTHON") or sys.executable, "-P", "-m", "devicekit.child", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -1,7 +1,6 @@
 """How the kit puts things: amounts as people read and type them, the nearest word to a typo, JSON."""
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -160,6 +159,8 @@ _NUMBERS = re.compile(r"\[\s[-+.0-9eE,\s]+\]")
 
 def dumps(document: Any) -> str:
     """Returns JSON without NaN, a key a line, and lists of numbers (raw samples, shapes) on one line."""
+    import json  # not what `--help` waits for
+
     text = json.dumps(document, indent=2, allow_nan=False)
     return _NUMBERS.sub(lambda match: "[" + " ".join(match[0][1:-1].split()) + "]", text)
 

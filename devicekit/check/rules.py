@@ -1,6 +1,7 @@
 """The rules: one function each, whose docstring is what the user reads. A limit of None rules nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from devicekit.check.delegation import delegation, dtype_of, in_words
 from devicekit.check.equivalents import INSTEAD
@@ -12,7 +13,9 @@ from devicekit.plugins import resolve
 from devicekit.predict.advice import in_parts, lower
 from devicekit.predict.memory import delegate_of, plan_memory
 from devicekit.profile.op_support import Support, parts, support
-from devicekit.profile.schema import Profile, Runtime
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile, Runtime
 
 # The name in a finding -> the rule, in the order of the findings.
 RULES: Mapping[str, str] = {
@@ -34,12 +37,12 @@ _LESS_MEMORY = "use a smaller model or input, or raise limits.memory_mib"
 _REPLACE = "replace the layer behind it by layers that convert to other operators"
 
 
-def check_graph(profile: Profile, graph: Graph) -> list[Finding]:
+def check_graph(profile: "Profile", graph: Graph) -> list[Finding]:
     """Returns every rule of `profile` that `graph` breaks; empty where it fits."""
     return [finding for target in RULES.values() for finding in resolve(target)(profile, graph)]
 
 
-def model_fits_storage(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def model_fits_storage(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """The .tflite file is no larger than limits.model_mib, and on a microcontroller than limits.model_kib."""
     flash = profile.limits.model_kib
     if flash is not None and graph.size_bytes > flash * 1024:
@@ -60,7 +63,7 @@ def model_fits_storage(profile: Profile, graph: Graph) -> Iterator[Finding]:
         )
 
 
-def memory_fits(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def memory_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """Must-have memory (activations, the weights that XNNPACK copies) is planned within limits.memory_mib."""
     limit = profile.limits.memory_mib
     if limit is None or profile.device.kind == "microcontroller":
@@ -76,7 +79,7 @@ def memory_fits(profile: Profile, graph: Graph) -> Iterator[Finding]:
         )
 
 
-def arena_fits(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def arena_fits(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """On a microcontroller, the tensor arena is within limits.arena_kib."""
     limit = profile.limits.arena_kib
     if limit is None:
@@ -92,7 +95,7 @@ def arena_fits(profile: Profile, graph: Graph) -> Iterator[Finding]:
         )
 
 
-def ops_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def ops_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """Each built-in operator is one that a microcontroller's runtime has, and in ops.allow, where that is
     given; none is in ops.deny."""
     allow, deny = profile.ops.allow, profile.ops.deny or ()
@@ -116,7 +119,7 @@ def _of(rule: str, ops: list[Op], detail: str, remedy: str) -> Finding:
     return Finding(rule, f"{detail}{_times(ops)}", remedy, op=_where(ops), layer=layers_of(ops))
 
 
-def flex_is_there(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def flex_is_there(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """Operators of TensorFlow itself (Flex) appear only where ops.flex is true."""
     for name, ops in _by_label(graph).items():
         if ops[0].is_flex and not profile.ops.flex:
@@ -128,7 +131,7 @@ def flex_is_there(profile: Profile, graph: Graph) -> Iterator[Finding]:
             )
 
 
-def custom_ops_are_registered(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def custom_ops_are_registered(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """Each custom operator is in ops.custom."""
     for name, ops in _by_label(graph).items():
         if ops[0].name == "CUSTOM" and not ops[0].is_flex and name not in (profile.ops.custom or ()):
@@ -140,7 +143,7 @@ def custom_ops_are_registered(profile: Profile, graph: Graph) -> Iterator[Findin
             )
 
 
-def dtypes_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def dtypes_are_allowed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """Each operator computes on dtypes that are in ops.dtypes: its activations and weights."""
     allowed = profile.ops.dtypes
     if allowed is None:
@@ -162,7 +165,7 @@ def dtypes_are_allowed(profile: Profile, graph: Graph) -> Iterator[Finding]:
         )
 
 
-def kernels_take_the_dtypes(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def kernels_take_the_dtypes(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """The runtime's kernels compute on the dtypes of each operator: its activations and weights."""
     runtime = support(profile.runtime.name)
     groups: dict[tuple[str, str], list[Op]] = {}
@@ -184,7 +187,7 @@ def _listed(runtime: Support, name: str) -> str:
     return ", ".join(map(in_words, runtime.ops[name].types or ()))
 
 
-def the_delegate_takes_all(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def the_delegate_takes_all(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """With runtime.require_full_delegation, the delegate takes every operator, in one partition."""
     if not profile.runtime.require_full_delegation or profile.runtime.delegate == "none":
         return
@@ -199,7 +202,7 @@ def the_delegate_takes_all(profile: Profile, graph: Graph) -> Iterator[Finding]:
         )
 
 
-def versions_are_known(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def versions_are_known(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """The profile's runtime.version has each operator, at the version that the file needs."""
     runtime = profile.runtime
     releases = support(runtime.name)
@@ -231,7 +234,7 @@ def versions_are_known(profile: Profile, graph: Graph) -> Iterator[Finding]:
         )
 
 
-def highest_version(runtime: Runtime, name: str) -> int | None:
+def highest_version(runtime: "Runtime", name: str) -> int | None:
     """Returns the highest version of an operator that a runtime has, 0 for none; None: nobody knows."""
     releases = support(runtime.name)
     if runtime.version is None or not releases.is_known(runtime.version):
@@ -239,7 +242,7 @@ def highest_version(runtime: Runtime, name: str) -> int | None:
     return releases.highest_version(name, runtime.version)
 
 
-def shapes_are_fixed(profile: Profile, graph: Graph) -> Iterator[Finding]:
+def shapes_are_fixed(profile: "Profile", graph: Graph) -> Iterator[Finding]:
     """With a delegate other than xnnpack, every input has a fixed shape."""
     delegate = profile.runtime.delegate
     if delegate in (None, "none", "xnnpack"):

@@ -167,8 +167,7 @@ def worker(scheduler: str, fleet: str | None, where: str | None) -> None:
 
     Whoever reaches the scheduler runs code here: keep its port to machines you trust."""
     from devicekit.fleet.cluster import serve_devices
-    from devicekit.fleet.plan import fleet_devices
-    from devicekit.fleet.where import devices_of
+    from devicekit.fleet.where import devices_of, fleet_devices
 
     serve_devices(scheduler, [entry for entry, _ in devices_of(fleet_devices(fleet), where)])
 

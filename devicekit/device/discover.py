@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.device.connect import TRANSPORTS, connect, kind_of, transport_of
 from devicekit.device.inventory import Entry, fleet_path, read_fleet
@@ -20,8 +20,10 @@ from devicekit.errors import (
     Unauthorized,
     UsageError,
 )
-from devicekit.profile.schema import Profile
 from devicekit.words import attributes, nearest, plain
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 # What makes a row of `devicekit devices` of an error.
 _STATES: tuple[tuple[type[DevicekitError], str], ...] = (
@@ -143,7 +145,7 @@ def adb_usb_devices() -> list[Path]:
     return found
 
 
-def choose(profile: Profile | None, address: str | Device) -> Chosen:
+def choose(profile: "Profile | None", address: str | Device) -> Chosen:
     """Returns the device that `address` means: an address, an alias of the fleet file, or "auto".
 
     "auto" is the attached device that matches the profile (any, where there is none), this host where none is

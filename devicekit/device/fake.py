@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from urllib.parse import parse_qsl
-
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 
 from devicekit.device.seam import Completed, DeviceFacts
 from devicekit.errors import Lost, MeasurementError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Fault = Literal["out of memory", "time-out", "lost", "wrong output", "garbage output", "crash"]
 
@@ -132,6 +131,9 @@ class FakeDevice:
 
     def _compute(self, model: bytes, names: Sequence[str], *, prefix: str) -> list[dict[str, Any]]:
         """Runs the model here; leaves its outputs in PREFIXout0.bin, … and returns their descriptions."""
+        import numpy as np  # a fake that is only listed needs neither
+        from ai_edge_litert.interpreter import Interpreter
+
         interpreter = Interpreter(model_content=model)
         interpreter.allocate_tensors()
         feeds, outputs = _named(interpreter, "input"), _named(interpreter, "output")
@@ -215,7 +217,7 @@ def _named(interpreter: Any, side: Literal["input", "output"]) -> dict[str, dict
     return {names.get(detail["index"], detail["name"]): detail for detail in details}
 
 
-def _different(value: NDArray[Any]) -> NDArray[Any]:
+def _different(value: "NDArray[Any]") -> "NDArray[Any]":
     """Returns what a broken kernel gives: every value the other way round, and off by a few steps."""
     wrong: NDArray[Any] = value[..., ::-1] + value.dtype.type(3)
     return wrong

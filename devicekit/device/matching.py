@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.device.seam import DeviceFacts
 from devicekit.errors import NoDevice
 from devicekit.profile.files import library_names
 from devicekit.profile.lookup import load_profile
-from devicekit.profile.schema import Profile
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 # How much a key of [match] tells: a product is one device, a chip is in many, an instruction set in most.
 _TELLS = {"adb_model": 4, "device_tree_model": 4, "adb_soc": 2, "adb_abi": 1, "machine": 1}
@@ -63,18 +65,18 @@ def ranked(facts: DeviceFacts) -> Ranking:
     )
 
 
-def is_match(profile: Profile, facts: DeviceFacts) -> bool:
+def is_match(profile: "Profile", facts: DeviceFacts) -> bool:
     """Returns whether a device is what the profile's [match] describes; without [match] none is."""
     wanted = wanted_by(profile)
     return bool(wanted) and all(_found(facts, key, values) is not None for key, values in wanted.items())
 
 
-def wanted_by(profile: Profile) -> dict[str, Sequence[str]]:
+def wanted_by(profile: "Profile") -> dict[str, Sequence[str]]:
     """Returns the profile's [match] as it is given: key -> values."""
     return {} if profile.match is None else profile.match.model_dump(exclude_none=True)
 
 
-def differences(profile: Profile, facts: DeviceFacts) -> tuple[str, ...]:
+def differences(profile: "Profile", facts: DeviceFacts) -> tuple[str, ...]:
     """Returns in words where a device is not what the profile describes."""
     found = []
     if wanted_by(profile) and not is_match(profile, facts):
@@ -89,7 +91,7 @@ def differences(profile: Profile, facts: DeviceFacts) -> tuple[str, ...]:
     return tuple(found)
 
 
-def refuse_others(profile: Profile | None, facts: DeviceFacts, *, strict: bool) -> tuple[str, ...]:
+def refuse_others(profile: "Profile | None", facts: DeviceFacts, *, strict: bool) -> tuple[str, ...]:
     """Returns notes on where a device is not what the profile describes. Raises NoDevice instead if `strict`.
 
     This host stands in for any device, and is none.
@@ -107,7 +109,7 @@ def refuse_others(profile: Profile | None, facts: DeviceFacts, *, strict: bool) 
 
 
 @cache
-def _shipped() -> tuple[Profile, ...]:
+def _shipped() -> tuple["Profile", ...]:
     """Returns all profiles of the library that can match, bases included: they stay as they are."""
     return tuple(profile for profile in map(load_profile, library_names()) if wanted_by(profile))
 
@@ -117,7 +119,7 @@ def _base_by_kind(facts: DeviceFacts) -> str | None:
     return {"android": "_android", "linux": "_linux", "host": "_linux"}.get(facts.kind)
 
 
-def _match(profile: Profile, facts: DeviceFacts) -> Match:
+def _match(profile: "Profile", facts: DeviceFacts) -> Match:
     wanted = wanted_by(profile)
     found = {key: _found(facts, key, values) or "" for key, values in wanted.items()}
     # Of two that name the same product, the one that names it further: "… Model B Plus" before "… Model B".

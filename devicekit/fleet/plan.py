@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from devicekit.cache import sha256_tree
-from devicekit.device.inventory import Entry, fleet_path, read_fleet
+from devicekit.device.inventory import Entry
 from devicekit.errors import LoadError, UsageError
-from devicekit.fleet.where import devices_of
+from devicekit.fleet.where import devices_of, fleet_devices
 from devicekit.pipeline.deployment import model_name
 from devicekit.pipeline.making import Making
 from devicekit.profile.lookup import load_profile, profile_names, profile_path
@@ -105,23 +105,6 @@ def plan_fleet(
     if not jobs:
         raise UsageError("no model is named", remedy="devicekit fleet run MODEL… --fleet fleet.toml")
     return FleetPlan(tuple(jobs), _absolute(making), measuring, threads, rounds, retry_s)
-
-
-def fleet_devices(fleet: str | Path | None) -> list[tuple[Entry, Profile]]:
-    """Returns the devices of a fleet file, each with its profile. Raises ProfileError, UsageError."""
-    path = Path(fleet) if fleet else fleet_path()
-    if path is None:
-        raise UsageError(
-            "there is no fleet file: neither --fleet, nor $DEVICEKIT_FLEET, nor ./fleet.toml",
-            remedy="`devicekit fleet init` writes one of what is attached",
-        )
-    entries = read_fleet(path)
-    if not entries:
-        raise UsageError(
-            f"{path} names no device", remedy="add [[device]] tables, or run `devicekit fleet init`"
-        )
-    profiles = {name: load_profile(name) for name in {entry.profile for entry in entries}}
-    return [(entry, profiles[entry.profile]) for entry in entries]
 
 
 def read_plan(document: Mapping[str, Any], run_id: str) -> FleetPlan:

@@ -12,8 +12,7 @@ from typing import Any
 from devicekit.device.discover import Found, found_device, found_devices
 from devicekit.device.inventory import Entry
 from devicekit.errors import NoDevice, UsageError
-from devicekit.fleet.plan import fleet_devices
-from devicekit.fleet.where import devices_of
+from devicekit.fleet.where import devices_of, fleet_devices
 from devicekit.profile.lookup import load_profile
 from devicekit.profile.schema import Profile
 

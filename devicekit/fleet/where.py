@@ -3,10 +3,12 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from devicekit.device.inventory import Entry
+from devicekit.device.inventory import Entry, fleet_path, read_fleet
 from devicekit.errors import UsageError
+from devicekit.profile.lookup import load_profile
 from devicekit.profile.schema import Profile
 from devicekit.words import nearest
 
@@ -46,6 +48,23 @@ _COMPARED = {
 }
 MAX_LENGTH = 2000
 REMEDY = "write such as: --where 'tag=android and (ram_mib>=4096 or name=desk)'; fields: " + ", ".join(FIELDS)
+
+
+def fleet_devices(fleet: str | Path | None) -> list[tuple[Entry, Profile]]:
+    """Returns the devices of a fleet file, each with its profile. Raises ProfileError, UsageError."""
+    path = Path(fleet) if fleet else fleet_path()
+    if path is None:
+        raise UsageError(
+            "there is no fleet file: neither --fleet, nor $DEVICEKIT_FLEET, nor ./fleet.toml",
+            remedy="`devicekit fleet init` writes one of what is attached",
+        )
+    entries = read_fleet(path)
+    if not entries:
+        raise UsageError(
+            f"{path} names no device", remedy="add [[device]] tables, or run `devicekit fleet init`"
+        )
+    profiles = {name: load_profile(name) for name in {entry.profile for entry in entries}}
+    return [(entry, profiles[entry.profile]) for entry in entries]
 
 
 def devices_of(fleet: Sequence[tuple[Entry, Profile]], where: str | None) -> list[tuple[Entry, Profile]]:

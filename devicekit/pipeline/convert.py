@@ -1,7 +1,7 @@
 """Converts a model to one .tflite: by a recipe, or by the best one for a profile. Nothing is measured."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from devicekit.convert.source import Loading, convert_source
 from devicekit.errors import UsageError
@@ -13,14 +13,16 @@ from devicekit.pipeline import output
 from devicekit.pipeline.deployment import SOURCE_SUFFIXES, Conversion, metric_name, model_name
 from devicekit.pipeline.making import Making, refuse_unlisted
 from devicekit.pipeline.screening import quantized, screen
-from devicekit.profile.schema import Profile
 from devicekit.quantize.recipes import Io, known_recipe, with_io
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 
 def convert(
     model: str | Path,
     *,
-    profile: str | Path | Profile | None = None,
+    profile: "str | Path | Profile | None" = None,
     recipe: str | None = None,
     data: str | None = None,
     eval_function: str | None = None,

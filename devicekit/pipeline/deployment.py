@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.convert.source import Source
 from devicekit.device.seam import DeviceFacts
@@ -19,9 +19,11 @@ from devicekit.fit.choose import nearest_miss
 from devicekit.graph.model import Graph
 from devicekit.measurement import Measurement
 from devicekit.predict.latency import LatencyPrediction
-from devicekit.profile.schema import Profile
 from devicekit.quantize.build import DataSummary
 from devicekit.words import VERSION, attributes, plain
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 SCHEMA = 1
 SOURCE_SUFFIXES = (".h5", ".hdf5", ".keras")
@@ -54,7 +56,7 @@ class Conversion:
     """
 
     model: Path
-    profile: Profile | None
+    profile: "Profile | None"
     source: Source
     graph: Graph
     data: DataSummary
@@ -118,7 +120,7 @@ class Deployment(Conversion):
     until the deployment is filed, `run` its run in the store, if any.
     """
 
-    profile: Profile
+    profile: "Profile"
     device: DeviceFacts
     seconds: Mapping[str, float]
     predicted: LatencyPrediction | str | None = None

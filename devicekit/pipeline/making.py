@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import UsageError
 from devicekit.fit.candidate import Prefer
 from devicekit.fit.choose import PREFERENCES
 from devicekit.profile.lookup import load_profile
-from devicekit.profile.schema import Profile
 from devicekit.quantize.recipes import Io, known_recipe, with_io
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Making:
     custom_ops: Sequence[str] = ()
     timeout_s: float | None = None
 
-    def applied_to(self, profile: str | Path | Profile) -> Profile:
+    def applied_to(self, profile: "str | Path | Profile") -> "Profile":
         """Returns the profile with what is set here. Raises ProfileError, RecipeError, UsageError."""
         target = load_profile(profile) if isinstance(profile, str | Path) else profile
         refuse_unlisted(self.custom_ops, target)
@@ -61,7 +63,7 @@ class Making:
 AS_PROFILES_SAY = Making()
 
 
-def refuse_unlisted(custom_ops: Sequence[str], profile: Profile | None) -> None:
+def refuse_unlisted(custom_ops: Sequence[str], profile: "Profile | None") -> None:
     """Raises UsageError where an op is to be left to the device whose runtime does not list it."""
     listed = profile.ops.custom if profile else ()
     for name in custom_ops:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from devicekit.cache import sha256_file
 from devicekit.device.connect import connect
@@ -14,18 +14,20 @@ from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement
 from devicekit.pipeline.deployment import SOURCE_SUFFIXES
 from devicekit.pipeline.making import AS_PROFILES_SAY
-from devicekit.profile.schema import Profile
 from devicekit.runner.limits import hard, plan_for
 from devicekit.runner.measure import RunnableModel
 from devicekit.runner.measuring import NO_WISHES, Measuring, suited_to, sustained
 from devicekit.runner.reference import reference
 from devicekit.runner.rounds import measure_in_rounds, only
 
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
+
 
 def measure(
     model: str | Path,
     *,
-    profile: str | Path | Profile | None = None,
+    profile: "str | Path | Profile | None" = None,
     device: str | Device = "host",
     measuring: Measuring = NO_WISHES,
     threads: int | None = None,

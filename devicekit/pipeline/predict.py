@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from devicekit.convert.source import Loading, convert_source
-from devicekit.device.local import LocalDevice
 from devicekit.errors import MeasurementError, OutOfMemory
 from devicekit.graph.macs import macs, parameters
 from devicekit.graph.model import Graph
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Plan
-from devicekit.pipeline.measure import measure
 from devicekit.predict.fit import PRIORS
 from devicekit.predict.latency import LatencyPrediction, predict_latency
 from devicekit.predict.memory import (
@@ -25,11 +22,12 @@ from devicekit.predict.memory import (
 from devicekit.predict.roofline import isa_of, latency_us, precision_of
 from devicekit.predict.work import Work, unpredictable, work_of
 from devicekit.profile.lookup import load_profile
-from devicekit.profile.schema import Profile
-from devicekit.runner.measure import RunnableModel, measure_model
-from devicekit.runner.measuring import Measuring
-from devicekit.runner.micro import MicroArena, micro_arena
 from devicekit.words import attributes, plain
+
+if TYPE_CHECKING:
+    from devicekit.convert.source import Loading
+    from devicekit.profile.schema import Profile
+    from devicekit.runner.micro import MicroArena
 
 # JSON schema history: 1, the first version.
 SCHEMA = 1
@@ -57,7 +55,7 @@ class Prediction:
     """
 
     model: str
-    profile: Profile
+    profile: "Profile"
     graph: Graph
     threads: int
     precision: str
@@ -67,7 +65,7 @@ class Prediction:
     latency: LatencyPrediction | None
     latency_reason: str | None
     notes: tuple[str, ...] = ()
-    micro: MicroArena | None = None
+    micro: "MicroArena | None" = None
     confirmation: Confirmation | None = None
 
     @property
@@ -119,14 +117,14 @@ class Prediction:
 
 def predict(
     model: str | Path,
-    profile: str | Path | Profile,
+    profile: "str | Path | Profile",
     *,
     threads: int | None = None,
     may_run: bool = True,
     confirm: bool = False,
     hard_limits: bool = False,
     timeout_s: float = 1800,
-    **loading: Unpack[Loading],
+    **loading: Unpack["Loading"],
 ) -> Prediction:
     """Returns memory and latency of `model` on the device of `profile`; a Keras model as its float .tflite.
 
@@ -171,15 +169,20 @@ def predict(
     return replace(found, confirmation=_confirm(path, found, hard_limits=hard_limits, timeout_s=timeout_s))
 
 
-def _tflite(model: Path, *, timeout_s: float, **loading: Unpack[Loading]) -> Path:
+def _tflite(model: Path, *, timeout_s: float, **loading: Unpack["Loading"]) -> Path:
     """Returns the .tflite itself, or the float one that a Keras model converts to."""
     if model.suffix == ".tflite" and not loading:
         return model  # without the converter's modules: they take a tenth of a second
+    from devicekit.convert.source import convert_source
+
     return convert_source(model, timeout_s=timeout_s, **loading).float_path
 
 
 def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: float) -> Confirmation:
     """Returns whether the model runs here under the profile's limits, and whether that was predicted."""
+    from devicekit.pipeline.measure import measure
+    from devicekit.runner.measuring import Measuring
+
     how = Measuring(hard_limits=hard_limits)
     limits = found.profile.limits
     limit = (
@@ -199,8 +202,10 @@ def _confirm(path: Path, found: Prediction, *, hard_limits: bool, timeout_s: flo
 
 def _micro(
     path: Path, graph: Graph, *, may_run: bool, notes: list[str]
-) -> tuple[MemoryPrediction, MicroArena | None]:
+) -> tuple[MemoryPrediction, "MicroArena | None"]:
     """Returns the arena on a microcontroller, by the real interpreter where it is there and may run."""
+    from devicekit.runner.micro import micro_arena
+
     if not may_run:
         return micro_memory(graph, None, "TFLM's persistent part comes on top"), None
     try:
@@ -221,6 +226,9 @@ def _run(
     notes: list[str],
 ) -> MemoryPrediction:
     """Returns the prediction with the memory of one inference in a clean process here, without a limit."""
+    from devicekit.device.local import LocalDevice
+    from devicekit.runner.measure import RunnableModel, measure_model
+
     assert plan.delegate != "tflm"
     once = Plan(
         threads=threads,

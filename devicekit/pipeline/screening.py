@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit.check.rules import check_graph, highest_version
 from devicekit.convert.source import Source
@@ -19,17 +19,19 @@ from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement
 from devicekit.pipeline.making import Making, given
 from devicekit.predict.memory import delegate_of, plan_memory
-from devicekit.profile.schema import Profile
 from devicekit.quantize.build import ORIGINAL, BuildResult, Built, build, unverified
 from devicekit.quantize.fidelity import COSINE_ERROR, Fidelity, Thresholds
 from devicekit.quantize.recipes import CALIBRATED, base_of
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 # TensorFlow's own quantizer: only the children of convert import TensorFlow.
 SECOND_SOURCE = "devicekit.convert.inside.static_int8"
 
 
 def quantized(
-    source: Source, recipes: Sequence[str], making: Making, *, profile: Profile | None, out_dir: Path
+    source: Source, recipes: Sequence[str], making: Making, *, profile: "Profile | None", out_dir: Path
 ) -> BuildResult:
     """Returns what the recipes make of the float model; where nothing here runs that, it alone.
 
@@ -56,7 +58,7 @@ def quantized(
     return built
 
 
-def demands(profile: Profile | None) -> dict[str, Any]:
+def demands(profile: "Profile | None") -> dict[str, Any]:
     """Returns what `build` must know of the profile: its thresholds, and what its runtime lacks."""
     if profile is None:
         return {}
@@ -68,7 +70,7 @@ def demands(profile: Profile | None) -> dict[str, Any]:
 
 
 def screen(
-    profile: Profile | None,
+    profile: "Profile | None",
     built: Iterable[Built],
     layers: Layers = NO_LAYERS,
     budgets: Budgets = NO_BUDGETS,
@@ -81,7 +83,7 @@ def screen(
     return [_screen_one(profile, one, layers, budgets) for one in built]
 
 
-def _screen_one(profile: Profile | None, built: Built, layers: Layers, budgets: Budgets) -> Candidate:
+def _screen_one(profile: "Profile | None", built: Built, layers: Layers, budgets: Budgets) -> Candidate:
     is_calibrated = base_of(built.recipe) in CALIBRATED
     findings = list(built.findings)
     if built.path is not None and not findings:
@@ -107,7 +109,7 @@ def _screen_one(profile: Profile | None, built: Built, layers: Layers, budgets: 
     )
 
 
-def static_findings(budgets: Budgets, profile: Profile | None, graph: Graph) -> Iterator[Finding]:
+def static_findings(budgets: Budgets, profile: "Profile | None", graph: Graph) -> Iterator[Finding]:
     """The file is within --max-size, and what the graph is sure to need within --max-memory."""
     yield from budget_rules.size_findings(budgets, graph.size_bytes)
     if budgets.max_memory_bytes is None:
@@ -120,7 +122,7 @@ def static_findings(budgets: Budgets, profile: Profile | None, graph: Graph) -> 
 
 
 def quality_findings(
-    profile: Profile | None,
+    profile: "Profile | None",
     fidelity: Fidelity | None,
     budgets: Budgets = NO_BUDGETS,
     *,
@@ -152,7 +154,7 @@ def quality_findings(
 
 
 def _threshold(
-    budget: float | None, profile: Profile | None, key: str, *, flag: str
+    budget: float | None, profile: "Profile | None", key: str, *, flag: str
 ) -> tuple[float | None, str]:
     """Returns the threshold that holds, None for none, and " (FLAG)" where the flag set it."""
     if budget is not None:
@@ -169,7 +171,7 @@ def _accept(value: float, option: str, *, is_calibrated: bool) -> str:
 
 
 def measured_findings(
-    profile: Profile, measurement: Measurement, budgets: Budgets = NO_BUDGETS
+    profile: "Profile", measurement: Measurement, budgets: Budgets = NO_BUDGETS
 ) -> Iterable[Finding]:
     """A measured artifact stays within limits.memory_mib, and on a device within limits.latency_ms.
 

@@ -2,15 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit import words as fmt
 from devicekit.graph.model import Graph
 from devicekit.predict.roofline import Coefficients, latency_us, precision_of, shares
 from devicekit.predict.work import KINDS, Kind, Work, unpredictable, work_of
 from devicekit.profile.label import runtime_label
-from devicekit.profile.schema import Calibration, Profile
 from devicekit.words import attributes
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Calibration, Profile
 
 Tier = Literal["measured", "sibling", "calibrated"]
 # How far a model may be outside of what the rows span before it counts as unlike them.
@@ -35,7 +37,7 @@ class LatencyPrediction:
 
 
 def predict_latency(
-    graph: Graph, profile: Profile, *, sibling: Profile | None = None, threads: int | None = None
+    graph: Graph, profile: "Profile", *, sibling: "Profile | None" = None, threads: int | None = None
 ) -> LatencyPrediction | str:
     """Returns the prediction, or the reason why there is none. `sibling` is the profile that may stand in."""
     runtime = profile.runtime
@@ -63,7 +65,7 @@ def predict_latency(
 
 
 def predicted(
-    works: tuple[Work, ...], ops: set[str], calibration: Calibration, *, tier: Tier, basis: str
+    works: tuple[Work, ...], ops: set[str], calibration: "Calibration", *, tier: Tier, basis: str
 ) -> LatencyPrediction:
     """Returns the prediction for a model's work by one calibration."""
     coefficients = coefficients_of(calibration)
@@ -77,7 +79,7 @@ def predicted(
     )
 
 
-def coefficients_of(calibration: Calibration) -> Coefficients:
+def coefficients_of(calibration: "Calibration") -> Coefficients:
     return Coefficients(
         calibration.product_us_per_mmac,
         calibration.conv_us_per_mmac,
@@ -92,14 +94,14 @@ def work_of_row(row: Any) -> tuple[Work, ...]:
     return tuple(Work(*one) for one in row.work)
 
 
-def _calibration(profile: Profile, key: tuple[str, int, str]) -> Calibration | None:
+def _calibration(profile: "Profile", key: tuple[str, int, str]) -> "Calibration | None":
     """Returns the calibration for (delegate, threads, precision); that of the profile's release wins."""
     fitting = [c for c in profile.calibration if (c.delegate, c.threads, c.precision) == key]
     same = [c for c in fitting if c.version == profile.runtime.version]
     return next(iter([*same, *fitting]), None)
 
 
-def _missing(profile: Profile, key: tuple[str, int, str]) -> str:
+def _missing(profile: "Profile", key: tuple[str, int, str]) -> str:
     delegate, threads, precision = key
     label = runtime_label(profile.runtime.name, profile.runtime.version, delegate=delegate, threads=threads)
     if not profile.calibration:
@@ -109,7 +111,7 @@ def _missing(profile: Profile, key: tuple[str, int, str]) -> str:
 
 
 def _far(
-    works: tuple[Work, ...], ops: set[str], calibration: Calibration, coefficients: Coefficients
+    works: tuple[Work, ...], ops: set[str], calibration: "Calibration", coefficients: Coefficients
 ) -> str | None:
     """Returns why the model is unlike the rows; None where it is like them."""
     unseen = sorted(ops - set(calibration.ops)) if calibration.ops else []

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.graph.arena import ArenaPlan, plan_arena, plan_subgraph, widened
 from devicekit.graph.buffers import is_hybrid
@@ -10,8 +10,10 @@ from devicekit.graph.model import Graph, Op, Subgraph
 from devicekit.graph.proven import unplanned_reason
 from devicekit.predict import xnnpack
 from devicekit.predict.partitions import Delegated, Partition, delegated
-from devicekit.profile.schema import Profile
 from devicekit.words import attributes
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 Delegate = Literal["xnnpack", "builtin"]
 Kernels = Literal["xnnpack", "builtin", "tflm"]
@@ -234,7 +236,7 @@ def micro_memory(graph: Graph, needed_bytes: int | None, reason: str | None) -> 
     )
 
 
-def delegate_of(profile: Profile | None) -> Delegate:
+def delegate_of(profile: "Profile | None") -> Delegate:
     """Returns what runs a model on the CPU there: the built-in kernels alone, or XNNPACK."""
     return "builtin" if profile and profile.runtime.delegate == "none" else "xnnpack"
 

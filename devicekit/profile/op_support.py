@@ -34,10 +34,7 @@ class OpSupport:
         return {
             "name": self.name,
             "first": self.first and {str(version): release for version, release in self.first.items()},
-            "version": self.version,
-            "types": self.types and list(self.types),
-            "android": self.android,
-            "note": self.note,
+            **attributes(self, "version", "types", "android", "note"),
         }
 
 

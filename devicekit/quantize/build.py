@@ -211,14 +211,10 @@ class _Run:
 def built_from_json(document: Mapping[str, Any]) -> Built:
     """Returns the Built that the worker sent."""
     fidelity = document["fidelity"]
-    return Built(
-        recipe=document["recipe"],
-        path=Path(document["path"]) if document["path"] else None,
-        size_bytes=document["size_bytes"],
-        sha256=document["sha256"],
-        fidelity=None if fidelity is None else Fidelity(**fidelity),
-        findings=tuple(Finding(**finding) for finding in document["findings"]),
-        notes=tuple(document["notes"]),
-        golden=Path(document["golden"]) if document["golden"] else None,
-        seconds=document["seconds"],
-    )
+    told = {
+        **{name: document[name] and Path(document[name]) for name in ("path", "golden")},
+        "fidelity": fidelity and Fidelity(**fidelity),
+        "findings": tuple(Finding(**finding) for finding in document["findings"]),
+        "notes": tuple(document["notes"]),
+    }
+    return Built(**{**document, **told})

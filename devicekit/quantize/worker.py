@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.statistics import mismatches
 from devicekit.quantize.words import worded
+from devicekit.words import attributes
 
 
 def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -40,7 +41,7 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"data": _summary(bench)}
     if not proof.is_plain_float(graph):
         yield {"started": ORIGINAL}
-        yield {"built": _to_json(original(bench))}
+        yield {"built": attributes(original(bench))}
         return
     yield {"reading": request["eval_function"]}
     if metric is not None:
@@ -58,17 +59,17 @@ def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[st
     built = made if isinstance(made, Built) else judged(bench, name, made[0], notes=made[1])
     if bench.second_source and name in recipes.STATIC_INT8 and second_source.is_needed(built, bench.graph):
         built = second_source.build(bench, built)
-        yield {"built": _to_json(replace(built, seconds=time.monotonic() - start))}
+        yield {"built": attributes(replace(built, seconds=time.monotonic() - start))}
         return
-    yield {"built": _to_json(replace(built, seconds=time.monotonic() - start))}
+    yield {"built": attributes(replace(built, seconds=time.monotonic() - start))}
     if name in recipes.STATIC_INT8 and mixed.is_needed(bench, built):
         yield {"started": name + recipes.MIXED}
         start = time.monotonic()
         better = mixed.build(bench, built, recipe)
         if isinstance(better, str):
-            yield {"built": _to_json(replace(built, notes=(*built.notes, better)))}
+            yield {"built": attributes(replace(built, notes=(*built.notes, better)))}
         else:
-            yield {"built": _to_json(replace(better, seconds=time.monotonic() - start))}
+            yield {"built": attributes(replace(better, seconds=time.monotonic() - start))}
 
 
 def _made(bench: Bench, name: str, recipe: recipes.Recipe) -> tuple[bytes, tuple[str, ...]] | Built:
@@ -172,10 +173,3 @@ def _summary(bench: Bench) -> dict[str, Any]:
         "has_labels": data.labels is not None,
         "notes": data.notes,
     }
-
-
-def _to_json(built: Built) -> dict[str, Any]:
-    document = asdict(built)
-    for key in ("path", "golden"):
-        document[key] = None if document[key] is None else str(document[key])
-    return document

@@ -5,17 +5,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from devicekit.device.seam import Device, DeviceFacts
 from devicekit.errors import UsageError
 from devicekit.measurement import Plan
-from devicekit.profile.schema import Profile
 from devicekit.runner.measuring import Measuring
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 
 def plan_for(
-    profile: Profile | None,
+    profile: "Profile | None",
     facts: DeviceFacts | None = None,
     *,
     threads: int | None = None,

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devicekit.errors import UsageError
 from devicekit.measurement import Gate, Plan
-from devicekit.profile.schema import Profile
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Measuring:
 NO_WISHES = Measuring()
 
 
-def suited_to(how: Measuring, profile: Profile | None) -> Measuring:
+def suited_to(how: Measuring, profile: "Profile | None") -> Measuring:
     """Returns the wishes with the runner that the profile's kind needs: a microcontroller's is its own."""
     if how.runner is None and profile is not None and profile.device.kind == "microcontroller":
         return replace(how, runner="micro")

@@ -55,6 +55,13 @@ _EXTENSION = f"{PACKAGE}/_pywrap_tensorflow_interpreter_wrapper.so"
 _MODULES = ("__init__.py", "interpreter.py", "metrics_interface.py", "metrics_portable.py")
 
 
+def _litert(
+    version: str, machine: str, glibc: tuple[int, int], platform: str, library: str = "LiteRt", *, sha256: str
+) -> Wheel:
+    members = (f"ai_edge_litert/lib{library}.so",)
+    return Wheel("ai-edge-litert", version, machine, glibc, platform, members, sha256)
+
+
 def _tflite_runtime(python: str, sha256: str) -> Wheel:
     return Wheel(
         package="tflite-runtime",
@@ -70,31 +77,16 @@ def _tflite_runtime(python: str, sha256: str) -> Wheel:
 
 # The first that suits a device is taken.
 WHEELS = (
-    Wheel(
-        package="ai-edge-litert",
-        version="2.3.0",
-        machine="x86_64",
-        glibc=(2, 27),
-        platform="manylinux_2_27_x86_64",
-        members=("ai_edge_litert/libLiteRt.so",),
+    _litert(
+        *("2.3.0", "x86_64", (2, 27), "manylinux_2_27_x86_64"),
         sha256="1f15078a6725d2357d9de9221664c29afa0545d807559c5f7199ce5e40b96b23",
     ),
-    Wheel(
-        package="ai-edge-litert",
-        version="2.3.0",
-        machine="aarch64",
-        glibc=(2, 34),
-        platform="manylinux_2_27_aarch64",
-        members=("ai_edge_litert/libLiteRt.so",),
+    _litert(
+        *("2.3.0", "aarch64", (2, 34), "manylinux_2_27_aarch64"),
         sha256="853fc608f96da87bd5f3458465dfb9abbf18d5ae6b94eceacead407146f175ae",
     ),
-    Wheel(
-        package="ai-edge-litert",
-        version="1.4.0",
-        machine="aarch64",
-        glibc=(2, 30),
-        platform="manylinux_2_17_aarch64",
-        members=("ai_edge_litert/libLiteRtRuntimeCApi.so",),
+    _litert(
+        *("1.4.0", "aarch64", (2, 30), "manylinux_2_17_aarch64", "LiteRtRuntimeCApi"),
         sha256="131d1c12dedc0c45aa683106d71ea895117c2332b0efb52712965f8b5e63781d",
     ),
     _tflite_runtime("3.8", "79d8e17f68cc940df7e68a177b22dda60fcffba195fb9dd908d03724d65fd118"),

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,10 +15,12 @@ from devicekit.device.seam import DeviceFacts
 from devicekit.errors import DevicekitError, StoreError
 from devicekit.fit.candidate import Candidate
 from devicekit.measurement import Measurement, percentile
-from devicekit.profile.schema import Profile
 from devicekit.store import schema as t
 from devicekit.store.open import Store
 from devicekit.words import VERSION
+
+if TYPE_CHECKING:
+    from devicekit.profile.schema import Profile
 
 Kind = Literal["deploy", "fleet"]
 QUANTILES = (5, 25, 50, 75, 95)
@@ -40,7 +42,7 @@ class PlannedCell:
     """One model on one device: `device` is the alias in the fleet file, or the address."""
 
     model: ModelRef
-    profile: Profile
+    profile: "Profile"
     device: str
     address: str
 

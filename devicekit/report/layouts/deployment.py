@@ -1,24 +1,26 @@
 """How a deployment and a conversion read on a terminal."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.convert.source import Rewrite
-from devicekit.fit.candidate import Candidate
 from devicekit.fit.choose import reason
-from devicekit.graph.model import Tensor
-from devicekit.measurement import Measurement
-from devicekit.pipeline.deployment import Conversion, Deployment
-from devicekit.profile.schema import Profile
 from devicekit.report.layouts.measurement import trace_table, verified_words
 from devicekit.report.layouts.prediction import latency_words
 from devicekit.report.text import columns, escape, labelled
 
+if TYPE_CHECKING:
+    from devicekit.convert.source import Rewrite
+    from devicekit.fit.candidate import Candidate
+    from devicekit.graph.model import Tensor
+    from devicekit.measurement import Measurement
+    from devicekit.pipeline.deployment import Conversion, Deployment
+    from devicekit.profile.schema import Profile
+
 MARK = "▸"
 
 
-def lines(deployment: Deployment) -> Iterator[Any]:
+def lines(deployment: "Deployment") -> Iterator[Any]:
     """Yields the parts of a deployment's report, in reading order."""
     profile = deployment.profile
     rows = [*_model_rows(deployment), (profile.name, escape(profile_line(profile)))]
@@ -42,14 +44,14 @@ def lines(deployment: Deployment) -> Iterator[Any]:
         yield labelled([("filed", f"run {deployment.run}: devicekit results show {deployment.run}")])
 
 
-def _sustained(run: Measurement) -> Iterator[Any]:
+def _sustained(run: "Measurement") -> Iterator[Any]:
     yield ""
     yield labelled([("sustained", escape(f"{run.pace}: {run.stability}"))])
     yield trace_table(run)
     yield ""
 
 
-def conversion_lines(conversion: Conversion) -> Iterator[Any]:
+def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
     """Yields the parts of a conversion's report."""
     rows = _model_rows(conversion)
     if conversion.profile is not None:
@@ -65,7 +67,7 @@ def conversion_lines(conversion: Conversion) -> Iterator[Any]:
         yield labelled([("written", escape(", ".join(names)))])
 
 
-def profile_line(profile: Profile) -> str:
+def profile_line(profile: "Profile") -> str:
     """Returns what the profile is and what it limits, on one line."""
     limits = profile.limits
     bounds = [
@@ -79,7 +81,7 @@ def profile_line(profile: Profile) -> str:
     return f"{profile.title or profile.name}, {profile.runtime.label} · limits: {stated}"
 
 
-def device_line(deployment: Deployment) -> str:
+def device_line(deployment: "Deployment") -> str:
     """Returns which device the numbers come from, and under what."""
     facts = deployment.device
     if facts.address == "host":
@@ -93,7 +95,7 @@ def device_line(deployment: Deployment) -> str:
     return f"{words} · emulated: {facts.virtual}" if facts.virtual else words
 
 
-def _model_rows(conversion: Conversion) -> list[tuple[str, str]]:
+def _model_rows(conversion: "Conversion") -> list[tuple[str, str]]:
     source, graph = conversion.source, conversion.graph
     parts = [
         source.kind,
@@ -104,19 +106,19 @@ def _model_rows(conversion: Conversion) -> list[tuple[str, str]]:
     return [(conversion.model.name, escape(", ".join(part for part in parts if part)))]
 
 
-def _tensors(side: str, tensors: dict[str, Tensor]) -> str:
+def _tensors(side: str, tensors: dict[str, "Tensor"]) -> str:
     shown = [f"{name} {t.dtype} {fmt.shape(t.shape_signature)}" for name, t in tensors.items()]
     more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
     return f"{fmt.plural(len(shown), side)} {', '.join(shown[:2])}{more}"
 
 
-def _budget_rows(conversion: Conversion) -> Iterator[tuple[str, str]]:
+def _budget_rows(conversion: "Conversion") -> Iterator[tuple[str, str]]:
     """Yields what the caller allows in place of the profile, where that is anything."""
     if words := conversion.budgets.in_words():
         yield "budgets", escape(words)
 
 
-def _step_rows(conversion: Conversion, seconds: Any) -> list[tuple[str, str]]:
+def _step_rows(conversion: "Conversion", seconds: Any) -> list[tuple[str, str]]:
     source, data = conversion.source, conversion.data
     rows = []
     if source.max_difference is not None:
@@ -139,18 +141,18 @@ def _step_rows(conversion: Conversion, seconds: Any) -> list[tuple[str, str]]:
     return rows
 
 
-def rewrite_rows(rewrites: Sequence[Rewrite]) -> list[tuple[str, str]]:
+def rewrite_rows(rewrites: Sequence["Rewrite"]) -> list[tuple[str, str]]:
     """Returns a row per remedy that was applied: what, where, and how far outputs moved."""
     return [("rewrite", escape(f"{one.does}{_where(one)} ({_moved(one)})")) for one in rewrites]
 
 
-def _where(rewrite: Rewrite) -> str:
+def _where(rewrite: "Rewrite") -> str:
     shown = ", ".join(rewrite.layers[:3])
     more = f" and {len(rewrite.layers) - 3} more" if len(rewrite.layers) > 3 else ""
     return f": {shown}{more}" if shown else ""
 
 
-def _moved(rewrite: Rewrite) -> str:
+def _moved(rewrite: "Rewrite") -> str:
     if rewrite.difference is None:
         return "meant to change the outputs"
     return f"difference {rewrite.difference:.0e}" if rewrite.difference else "no difference"
@@ -167,7 +169,7 @@ def _took(seconds: Any, step: str) -> str:
     return f"   [dim]{seconds[step]:.1f} s[/]" if step in seconds else ""
 
 
-def _table(conversion: Conversion, *, has_measurements: bool) -> Any:
+def _table(conversion: "Conversion", *, has_measurements: bool) -> Any:
     is_measured = has_measurements
     header = ["", "recipe", "size"]
     if is_measured:
@@ -179,7 +181,7 @@ def _table(conversion: Conversion, *, has_measurements: bool) -> Any:
     return columns([escape(title) for title in header], rows, left=2, optional=optional)
 
 
-def _row(candidate: Candidate, *, is_measured: bool, metric: str | None) -> list[str]:
+def _row(candidate: "Candidate", *, is_measured: bool, metric: str | None) -> list[str]:
     measurement, fidelity = candidate.measurement, candidate.fidelity
     is_chosen = candidate.status == "chosen"
     cells = [MARK if is_chosen else "", candidate.recipe, fmt.size(candidate.size_bytes)]
@@ -203,13 +205,13 @@ def _row(candidate: Candidate, *, is_measured: bool, metric: str | None) -> list
     return [f"[{style}]{cell}[/]" if style and cell else cell for cell in cells]
 
 
-def _status(candidate: Candidate) -> str:
+def _status(candidate: "Candidate") -> str:
     if candidate.dominated_by is not None:
         return "dominated"
     return "" if candidate.status == "fits" else candidate.status
 
 
-def _choice(conversion: Conversion) -> Iterator[Any]:
+def _choice(conversion: "Conversion") -> Iterator[Any]:
     """Yields why the chosen one was chosen, and why each rejected one was not, with what to do about it."""
     rows = []
     chosen = conversion.chosen
@@ -225,7 +227,7 @@ def _choice(conversion: Conversion) -> Iterator[Any]:
         yield labelled([(label, escape(text)) for label, text in rows])
 
 
-def _dominated(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
+def _dominated(candidates: Sequence["Candidate"]) -> Iterator[tuple[str, str]]:
     """Yields one row: which recipes another one makes pointless, and by what."""
     pairs: dict[str, list[str]] = {}
     for candidate in candidates:
@@ -236,7 +238,7 @@ def _dominated(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
         yield "dominated", f"{listed}: worse in something, better in nothing that is shown here"
 
 
-def _rejected(candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
+def _rejected(candidates: Sequence["Candidate"]) -> list[tuple[str, str]]:
     """Returns a row per reason, with the recipes that share it."""
     recipes: dict[tuple[str, str, str], list[str]] = {}
     for candidate in candidates:
@@ -249,7 +251,7 @@ def _rejected(candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     ]
 
 
-def _notes(conversion: Conversion) -> Iterator[Any]:
+def _notes(conversion: "Conversion") -> Iterator[Any]:
     """Yields what to know about the numbers, each once, with the recipes that it is about."""
     about: dict[str, list[str]] = {note: [] for note in (*conversion.source.notes, *conversion.data.notes)}
     for candidate in conversion.candidates:
@@ -267,12 +269,12 @@ def _notes(conversion: Conversion) -> Iterator[Any]:
         )
 
 
-def _written(deployment: Deployment) -> str:
+def _written(deployment: "Deployment") -> str:
     chosen = deployment.chosen
     names = [chosen.path.name, *_outside(deployment)] if chosen and chosen.path else []
     return f"{deployment.folder}/  ({', '.join([*names, 'manifest.json', 'report.json'])})"
 
 
-def _outside(conversion: Conversion) -> list[str]:
+def _outside(conversion: "Conversion") -> list[str]:
     """Returns the names of the files that run outside the model, as filed."""
     return [file.name for part in conversion.source.outside for file in part.files]

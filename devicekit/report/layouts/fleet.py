@@ -1,15 +1,17 @@
 """How a fleet, its runs, gates and histories read on a terminal."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.fleet.gate import Check, GateResult
-from devicekit.fleet.history import History, Point
-from devicekit.fleet.outcome import Row, RunReport
-from devicekit.fleet.state import FleetRow, FleetState
 from devicekit.report.text import columns, escape, labelled
-from devicekit.store.reading import Run
+
+if TYPE_CHECKING:
+    from devicekit.fleet.gate import Check, GateResult
+    from devicekit.fleet.history import History, Point
+    from devicekit.fleet.outcome import Row, RunReport
+    from devicekit.fleet.state import FleetRow, FleetState
+    from devicekit.store.reading import Run
 
 _BARS = "▁▂▃▄▅▆▇█"
 _COLOURS = {"fits": "green", "does not fit": "yellow", "failed": "red", "not run": "dim"}
@@ -21,7 +23,7 @@ MOST_ROWS = 100
 MOST_NAME = 28
 
 
-def run_lines(report: RunReport) -> Iterator[Any]:
+def run_lines(report: "RunReport") -> Iterator[Any]:
     """Yields a run's matrix, then what failed and what to do."""
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
     yield f"run {report.run.id}{_label(report.run)}   {_shape(report)}: {counts or 'no cells'}"
@@ -68,7 +70,7 @@ def run_lines(report: RunReport) -> Iterator[Any]:
         yield f"charts: devicekit fleet report {report.run.id} --format html -o report.html"
 
 
-def _worth_a_line(measured: Sequence[Row]) -> Sequence[Row]:
+def _worth_a_line(measured: Sequence["Row"]) -> Sequence["Row"]:
     """Returns the rows that a terminal shows: all, or of many those that somebody would look for."""
     if len(measured) <= MOST_ROWS:
         return measured
@@ -80,7 +82,7 @@ def _worth_a_line(measured: Sequence[Row]) -> Sequence[Row]:
     return special[:MOST_ROWS]
 
 
-def gate_lines(result: GateResult) -> Iterator[Any]:
+def gate_lines(result: "GateResult") -> Iterator[Any]:
     """Yields every check, the failed ones last, where they are read."""
     baselines = ", ".join(f"{one.id}{_label(one)}" for one in result.baselines)
     limit = f"at most +{result.max_regression * 100:g} %"
@@ -100,7 +102,7 @@ def gate_lines(result: GateResult) -> Iterator[Any]:
         yield f"the gate passes: {fmt.plural(len(result.checks), 'check')}"
 
 
-def history_lines(history: History) -> Iterator[Any]:
+def history_lines(history: "History") -> Iterator[Any]:
     """Yields a table per device, the newest last, with a line of bars over all points."""
     for number, (device, points) in enumerate(history.points.items()):
         if number:
@@ -120,7 +122,7 @@ def history_lines(history: History) -> Iterator[Any]:
             yield labelled([(f"◆ {run}  ", escape("; ".join(notes))) for run, notes in changed])
 
 
-def state_lines(state: FleetState) -> Iterator[Any]:
+def state_lines(state: "FleetState") -> Iterator[Any]:
     """Yields a line per device of the fleet, then what to do for each that does not answer."""
     yield columns(
         ("device", "state", "profile", "address", "model", "battery", "temp", "tags", ""),
@@ -137,7 +139,7 @@ def state_lines(state: FleetState) -> Iterator[Any]:
     yield f"{ready} of {fmt.plural(len(state.rows), 'device')} ready"
 
 
-def runs_lines(runs: Sequence[tuple[Run, dict[str, int]]]) -> Iterator[Any]:
+def runs_lines(runs: Sequence[tuple["Run", dict[str, int]]]) -> Iterator[Any]:
     """Yields a line per run, the newest first."""
     if not runs:
         yield "the store holds no run yet"
@@ -160,7 +162,7 @@ def runs_lines(runs: Sequence[tuple[Run, dict[str, int]]]) -> Iterator[Any]:
     )
 
 
-def _run_row(row: Row, *, has_change: bool) -> tuple[str, ...]:
+def _run_row(row: "Row", *, has_change: bool) -> tuple[str, ...]:
     taken = row.cell.taken
     assert taken is not None
     colour = _COLOURS[row.status]
@@ -180,7 +182,7 @@ def _run_row(row: Row, *, has_change: bool) -> tuple[str, ...]:
     )
 
 
-def _troubles(report: RunReport) -> Iterator[Any]:
+def _troubles(report: "RunReport") -> Iterator[Any]:
     rows = []
     several = len(report.models) > 1
     for row in report.rows:
@@ -199,7 +201,7 @@ def _troubles(report: RunReport) -> Iterator[Any]:
         yield ""
 
 
-def _shaky(measured: Sequence[Row]) -> Iterator[Any]:
+def _shaky(measured: Sequence["Row"]) -> Iterator[Any]:
     rows = [
         (f"{_short(row.cell.device)}  ", escape(row.cell.taken.stability))
         for row in measured
@@ -210,7 +212,7 @@ def _shaky(measured: Sequence[Row]) -> Iterator[Any]:
         yield ""
 
 
-def _check(check: Check, *, several: bool) -> tuple[str, str]:
+def _check(check: "Check", *, several: bool) -> tuple[str, str]:
     colour = {"ok": "green", "FAIL": "red", "allowed": "yellow", "new": "dim"}[check.verdict]
     advice = f"   [dim]{escape(check.look_at)}[/]" if check.look_at else ""
     name = _name(check.model, check.device, several)
@@ -218,7 +220,7 @@ def _check(check: Check, *, several: bool) -> tuple[str, str]:
     return check.verdict, f"[{colour}]{escape(name)}[/]   {kind}{escape(check.words)}{advice}"
 
 
-def _point(point: Point) -> tuple[str, ...]:
+def _point(point: "Point") -> tuple[str, ...]:
     taken = point.cell.taken
     assert taken is not None
     change = point.change.words if point.change else ""
@@ -234,7 +236,7 @@ def _point(point: Point) -> tuple[str, ...]:
     )
 
 
-def _bars(points: Sequence[Point]) -> str:
+def _bars(points: Sequence["Point"]) -> str:
     """Returns a bar per point by latency, the last 40; a model that never changes is flat."""
     values = [point.cell.taken.typical_us for point in points[-40:] if point.cell.taken]
     low, high = min(values), max(values)
@@ -243,7 +245,7 @@ def _bars(points: Sequence[Point]) -> str:
     return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
 
 
-def _state(row: FleetRow) -> tuple[str, ...]:
+def _state(row: "FleetRow") -> tuple[str, ...]:
     facts = row.found.facts
     battery = None if facts is None or facts.battery_percent is None else f"{facts.battery_percent} %"
     heat = None if facts is None or facts.temperature_c is None else f"{facts.temperature_c:.0f} °C"
@@ -269,9 +271,9 @@ def _short(name: str) -> str:
     return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
 
 
-def _label(run: Run) -> str:
+def _label(run: "Run") -> str:
     return f" ({escape(run.label)})" if run.label else ""
 
 
-def _shape(report: RunReport) -> str:
+def _shape(report: "RunReport") -> str:
     return f"{fmt.plural(len(report.models), 'model')} × {fmt.plural(len(report.devices), 'device')}"

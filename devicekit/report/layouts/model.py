@@ -1,16 +1,18 @@
 """How `inspect` and `check` read on a terminal."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.pipeline.check import CheckResult
-from devicekit.pipeline.inspect import Inspection
 from devicekit.report.layouts.deployment import rewrite_rows
 from devicekit.report.text import columns, escape, labelled
 
+if TYPE_CHECKING:
+    from devicekit.pipeline.check import CheckResult
+    from devicekit.pipeline.inspect import Inspection
 
-def inspection_lines(inspection: Inspection) -> Iterator[Any]:
+
+def inspection_lines(inspection: "Inspection") -> Iterator[Any]:
     """Yields what is in a model."""
     document = inspection.to_json()
     is_tflite = document["kind"] == ".tflite"
@@ -51,7 +53,7 @@ def inspection_lines(inspection: Inspection) -> Iterator[Any]:
     )
 
 
-def check_lines(result: CheckResult) -> Iterator[Any]:
+def check_lines(result: "CheckResult") -> Iterator[Any]:
     """Yields the verdict, and every finding with its remedy."""
     if result.ok:
         yield f"[green]{escape(result.model)} fits {escape(result.profile)}[/]"
@@ -77,7 +79,7 @@ def check_lines(result: CheckResult) -> Iterator[Any]:
 _MOST_REASONS = 6
 
 
-def _delegation(result: CheckResult) -> Iterator[Any]:
+def _delegation(result: "CheckResult") -> Iterator[Any]:
     """Yields how much of the model the delegate takes, and what stays on the CPU."""
     found = result.delegation
     if found is None:
@@ -99,7 +101,7 @@ def _delegation(result: CheckResult) -> Iterator[Any]:
         yield labelled(rows)
 
 
-def _rewrites(result: CheckResult) -> Iterator[Any]:
+def _rewrites(result: "CheckResult") -> Iterator[Any]:
     rows = rewrite_rows(result.rewrites)
     if result.unverified:
         rows.append(("note", escape(f"not verified: {result.unverified}")))

@@ -1,14 +1,16 @@
 """How the operators of runtimes and delegates read on a terminal."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.profile.op_support import Listing, OpSupport, Support
 from devicekit.report.text import columns, escape, labelled
 
+if TYPE_CHECKING:
+    from devicekit.profile.op_support import Listing, OpSupport, Support
 
-def lines(listing: Listing) -> Iterator[Any]:
+
+def lines(listing: "Listing") -> Iterator[Any]:
     """Yields an overview where nothing was asked for; else a table per runtime and delegate, or per op."""
     if listing.is_overview:
         yield columns(
@@ -29,7 +31,7 @@ def lines(listing: Listing) -> Iterator[Any]:
         yield from _table(listing, one, first=index == 0)
 
 
-def _by_support(listing: Listing, name: str) -> Any:
+def _by_support(listing: "Listing", name: str) -> Any:
     rows = []
     for one in listing.supports:
         op = one.ops.get(name)
@@ -38,7 +40,7 @@ def _by_support(listing: Listing, name: str) -> Any:
     return columns(("", "versions", "dtypes", "if"), rows, left=4)
 
 
-def _table(listing: Listing, one: Support, *, first: bool) -> Iterator[Any]:
+def _table(listing: "Listing", one: "Support", *, first: bool) -> Iterator[Any]:
     ops = listing.ops_of(one)
     if not first:
         yield ""
@@ -59,11 +61,11 @@ def _table(listing: Listing, one: Support, *, first: bool) -> Iterator[Any]:
     yield labelled([("origin  ", escape(one.origin))])
 
 
-def _title(listing: Listing, one: Support) -> str:
+def _title(listing: "Listing", one: "Support") -> str:
     return escape(" ".join(filter(None, (one.title, listing.release_of(one)))))
 
 
-def _cells(op: OpSupport, one: Support, release: str | None) -> tuple[str, str, str]:
+def _cells(op: "OpSupport", one: "Support", release: str | None) -> tuple[str, str, str]:
     """Returns versions, dtypes and conditions of an operator, in words."""
     highest = op.version if release is None else one.highest_version(op.name, release)
     if highest == 0:

@@ -1,21 +1,23 @@
 """How `predict` reads on a terminal."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
-from devicekit.pipeline.predict import Confirmation, Prediction
 from devicekit.predict.advice import lower, peak_in_words
-from devicekit.predict.latency import LatencyPrediction
-from devicekit.predict.memory import MemoryPrediction
 from devicekit.report.text import columns, escape, labelled
+
+if TYPE_CHECKING:
+    from devicekit.pipeline.predict import Confirmation, Prediction
+    from devicekit.predict.latency import LatencyPrediction
+    from devicekit.predict.memory import MemoryPrediction
 
 _CHART_WIDTH = 60
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLOURS = {"fits": "green", "tight": "yellow", "does not fit": "red"}
 
 
-def lines(prediction: Prediction) -> Iterator[Any]:
+def lines(prediction: "Prediction") -> Iterator[Any]:
     """Yields memory figure by figure with its rule, the timeline, and the latency."""
     profile, memory = prediction.profile, prediction.memory
     name = prediction.model.rstrip("/").rsplit("/", 1)[-1]
@@ -40,7 +42,7 @@ def lines(prediction: Prediction) -> Iterator[Any]:
     yield from (f"  note          {escape(note)}" for note in prediction.notes)
 
 
-def _figures(memory: MemoryPrediction) -> Iterator[tuple[str, str, str]]:
+def _figures(memory: "MemoryPrediction") -> Iterator[tuple[str, str, str]]:
     packed = "XNNPACK's copy of the weights" if memory.packed_bytes else ""
     arena = "LiteRT's arenas" + (" and XNNPACK's workspace" if memory.delegate == "xnnpack" else "")
     arena += ": to the byte" if memory.arena_exact else ": planned"
@@ -78,7 +80,7 @@ def _figures(memory: MemoryPrediction) -> Iterator[tuple[str, str, str]]:
     yield "  base", _mib(memory.base_bytes), "the runtime itself, which comes on top"
 
 
-def _micro_figures(prediction: Prediction) -> Iterator[tuple[str, str, str]]:
+def _micro_figures(prediction: "Prediction") -> Iterator[tuple[str, str, str]]:
     memory, micro, limits = prediction.memory, prediction.micro, prediction.profile.limits
     yield (
         "  flash",
@@ -95,7 +97,7 @@ def _micro_figures(prediction: Prediction) -> Iterator[tuple[str, str, str]]:
     yield "▸ arena", _kib(micro.needed_bytes), f"simulated by bisection, tflite-micro {micro.version}"
 
 
-def _verdict(prediction: Prediction) -> Iterator[Any]:
+def _verdict(prediction: "Prediction") -> Iterator[Any]:
     memory, limits, verdict = prediction.memory, prediction.profile.limits, prediction.verdict
     is_micro = memory.delegate == "tflm"
     key, limit = ("arena_kib", limits.arena_kib) if is_micro else ("memory_mib", limits.memory_mib)
@@ -126,7 +128,7 @@ def _verdict(prediction: Prediction) -> Iterator[Any]:
         yield labelled([("to lower it", escape(advice))])
 
 
-def _confirmed(confirmation: Confirmation) -> str:
+def _confirmed(confirmation: "Confirmation") -> str:
     """Returns "agrees: it runs here under memory 25 MiB (RLIMIT_DATA), 2 threads; must-have 21.6 MiB"."""
     verdict = {True: "agrees", False: "refutes it", None: "decides"}[confirmation.agrees]
     runs = "it runs here" if confirmation.runs else "it ran out of memory here"
@@ -134,7 +136,7 @@ def _confirmed(confirmation: Confirmation) -> str:
     return f"{verdict}: {runs} under {', '.join(confirmation.enforced)}{needed}"
 
 
-def _timeline(prediction: Prediction) -> Iterator[Any]:
+def _timeline(prediction: "Prediction") -> Iterator[Any]:
     """Yields a chart of the activations in use, operator by operator."""
     timeline = prediction.memory.timeline
     most = max(one.alive_bytes for one in timeline) or 1
@@ -149,7 +151,7 @@ def _timeline(prediction: Prediction) -> Iterator[Any]:
     )
 
 
-def _latency(prediction: Prediction) -> Iterator[Any]:
+def _latency(prediction: "Prediction") -> Iterator[Any]:
     latency = prediction.latency
     if latency is None:
         yield labelled([("latency", escape(f"not predicted: {prediction.latency_reason}"))])
@@ -177,7 +179,7 @@ def _latency(prediction: Prediction) -> Iterator[Any]:
     yield labelled(rows)
 
 
-def latency_words(latency: LatencyPrediction) -> str:
+def latency_words(latency: "LatencyPrediction") -> str:
     """Returns "14.2 ms (90 %: 12.8–15.8), predicted: 5 calibration models, LiteRT CPU ×4, float32"."""
     low, high = latency.interval_90_ms
     return f"{_ms(latency.median_ms)} ms (90 %: {_ms(low)}–{_ms(high)}), predicted: {latency.basis}"
