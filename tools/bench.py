@@ -158,6 +158,14 @@ def bench_base() -> None:
     say("base", f"the measuring child before the model: {base:.1f} MiB RSS (goal ≤ 20)", met=base <= 20)
 
 
+def bench_fuzz() -> None:
+    """All damaged models, of which the suite takes a tenth."""
+    argv = [BIN / "python", "-m", "pytest", "-q", "--all", "-m", "full", "tests/test_fuzz.py"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    last = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
+    say("fuzz", f"500 damaged models read, 60 run, 8 deployed: {last}", met=done.returncode == 0)
+
+
 def devices() -> Any:
     """Returns the benchmarks that need endpoints."""
     sys.path.insert(0, str(Path(__file__).parent))
@@ -188,6 +196,7 @@ BENCHES = {
     "base": bench_base,
     "latency": bench_latency,
     "convert": bench_convert,
+    "fuzz": bench_fuzz,
     "push": lambda: devices().push(say),
     "deploy": lambda: devices().first_inference(say),
     "memory": lambda: devices().memory(say),

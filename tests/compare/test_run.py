@@ -102,6 +102,7 @@ def test_fidelity_bridges_float_and_int8_borders(
     assert 0.99 < other.likeness.fidelity.cosine < 1
 
 
+@pytest.mark.usefixtures("own_children")
 def test_labels_give_the_accuracy_of_all(digits: Path, data: Path, folders: dict[str, Path]) -> None:
     comparison = devicekit.compare(digits, folders["host"], data=str(data / "digits.npz"), measure=False)
     likeness = comparison.entries[1].likeness

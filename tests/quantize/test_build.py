@@ -100,6 +100,7 @@ def test_bad_data_is_one_error(digits: Path, tmp_path: Path) -> None:
     assert caught.value.message == "x.npy: x: 128 of 128 values are NaN or infinite"
 
 
+@pytest.mark.usefixtures("own_children")
 def test_named_inputs_keep_their_order_through_quantization(
     two_inputs: Path, save_npz: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_recipe_that_hangs_is_ended(digits: Path, tmp_path: Path, own_recipes:
     assert float32.path
 
 
+@pytest.mark.usefixtures("own_children")
 def test_a_recipe_that_needs_too_much_memory_is_ended(
     digits: Path, tmp_path: Path, own_recipes: None
 ) -> None:

@@ -86,6 +86,7 @@ def test_what_tensorflow_leaves_in_float_is_no_better(make_bench: Callable[..., 
     assert finding.detail.startswith("not int8: X (TensorFlow's quantizer: not int8, computed in float32: ")
 
 
+@pytest.mark.usefixtures("own_children")
 def test_samples_go_to_the_input_of_their_name(
     two_inputs: Path, make_bench: Callable[..., Bench], save_npz: Callable[..., Path]
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_model_runs_in_the_arena_found_and_not_in_a_smaller_one(name: str) -
     assert "failed" in _attempt(content, arena.needed_bytes - 32, runs=1)
 
 
+@pytest.mark.usefixtures("own_children")
 def test_operators_that_tflm_lacks_are_named() -> None:
     from ai_edge_litert.schema_py_generated import BuiltinOperator as Code
 
