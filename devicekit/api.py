@@ -49,9 +49,9 @@ def deploy(
     It is filed in the `store` too (store.open.open_store; "": in none), where reports and histories find it.
 
     `model` is a .h5, .keras, SavedModel or .tflite; `data` names calibration and evaluation inputs. What is
-    None or empty comes from the profile; the budgets (budgets.Budgets) win over its limits, and
-    fit.TIE_BREAKS says what decides between those that fit. `io` is the type of inputs and outputs of recipes
-    that quantize them. `loading` is of convert_source: `trust`, `custom_objects`, `shapes`, …
+    None or empty comes from the profile; the budgets (fit.budgets.Budgets) win over its limits, and
+    fit.choose.TIE_BREAKS says what decides between those that fit. `io` is the type of inputs and outputs of
+    recipes that quantize them. `loading` is of convert_source: `trust`, `custom_objects`, `shapes`, …
     `device` is an address, an alias of the fleet file or "auto" (discover.choose), `measuring` how to use it.
     `timeout_s` bounds the silence of every step. Where nothing fits, or the device is lost on the way,
     `chosen` is None and `error` says why.

@@ -1,6 +1,7 @@
 """Source model -> Source: its float .tflite, proven equal, from the cache where it was made before.
 
-Everything that loads the model happens in a child process (`convert.child`), with a time and a memory limit.
+Everything that loads the model happens in a child process (`convert.inside.child`), with a time and a memory
+limit.
 """
 
 import json

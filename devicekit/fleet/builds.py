@@ -57,7 +57,7 @@ def need_of(job: Job) -> str:
 
 def build_artifact(job: Job, making: Making, keep: Path) -> Artifact:
     """Returns the artifact that fits the job's profile, chosen without measuring: the smallest where
-    the profile prefers latency (fit.TIE_BREAKS). `keep` is a folder for what the cache cannot tell apart.
+    the profile prefers latency (fit.choose). `keep` is a folder for what the cache cannot tell apart.
 
     Raises ModelError, RecipeError, UsageError.
     """

@@ -14,7 +14,7 @@ from devicekit.convert.objects import functions_in
 def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields {"phase": …} events, then {"result": …}; writes FLOAT_NAME and REFERENCE_NAME into "out_dir".
 
-    What runs outside the model is written there too: see outside.set_apart.
+    What runs outside the model is written there too: see inside.outside.set_apart.
 
     The request: model (path), trust (bool), custom_objects (path or None), shapes ({input: sizes}), rewrite
     (bool), custom_ops (names), flex (bool), out_dir (an empty directory).
