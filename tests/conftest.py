@@ -18,10 +18,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# The longest files, which begin first so that no worker ends with one of them. Seconds of the whole suite's.
+# The longest files, which begin first, so that no worker ends with one of them.
 LONGEST = (
-    "tests/zoo/test_zoo.py",
     "tests/endpoints/test_faults.py",
+    "tests/zoo/test_zoo.py",
+    "tests/endpoints/test_machine.py",
+    "tests/endpoints/test_contract.py",
+    "tests/endpoints/test_probe.py",
+    "tests/cli/test_commands.py",
+    "tests/convert/test_source.py",
+    "tests/cli/test_fleet.py",
+    "tests/fleet/test_cluster.py",
 )
 
 
