@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from devicekit.cli import COMMANDS
-from devicekit.cli.options import INTERRUPTED
+from devicekit.cli.frame import INTERRUPTED
 from devicekit.convert.remedies import REMEDIES
 from devicekit.device.inventory import ADDRESSES
 from devicekit.errors import DevicekitError

@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from devicekit.cli.options import unknown_command
+            from devicekit.cli.frame import unknown_command
 
             raise unknown_command(args[0], COMMANDS)
         return super().resolve_command(ctx, args)
@@ -68,6 +68,6 @@ def main() -> None:
     """Runs the command line; exits with the documented code."""
     if len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help"):
         cli.main(prog_name="devicekit")
-    from devicekit.cli.options import run
+    from devicekit.cli.frame import run
 
     sys.exit(run(cli))

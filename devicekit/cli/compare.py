@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import framed, keep_given
+from devicekit.cli.frame import framed
+from devicekit.cli.options import keep_given
 
 
 @click.command(

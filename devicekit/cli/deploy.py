@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
+from devicekit.cli.frame import Answer, framed
 from devicekit.cli.options import (
-    Answer,
     budgets,
     building,
-    framed,
     keep_given,
     loading,
     measuring_of,

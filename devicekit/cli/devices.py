@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from devicekit.cli.options import Answer, framed
+from devicekit.cli.frame import Answer, framed
 
 
 @click.command()

@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
+from devicekit.cli.frame import Answer, framed, wants
 from devicekit.cli.options import (
-    Answer,
     building,
-    framed,
     keep_given,
     loading,
     measuring,
@@ -17,7 +16,6 @@ from devicekit.cli.options import (
     recipes_to_try,
     store_at,
     stored,
-    wants,
 )
 from devicekit.errors import UsageError
 from devicekit.words import parse_share

@@ -4,15 +4,8 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import (
-    RECIPES,
-    Answer,
-    budgets,
-    building,
-    framed,
-    keep_given,
-    loading,
-)
+from devicekit.cli.frame import Answer, framed
+from devicekit.cli.options import RECIPES, budgets, building, keep_given, loading
 
 DOES_NOT_FIT = 3
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import framed
+from devicekit.cli.frame import framed
 
 
 @click.command(

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import Answer, framed, keep_given, loading
+from devicekit.cli.frame import Answer, framed
+from devicekit.cli.options import keep_given, loading
 
 DOES_NOT_FIT = 3
 

@@ -6,16 +6,8 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import (
-    Answer,
-    framed,
-    keep_given,
-    measuring_of,
-    on_device,
-    show_text,
-    wants,
-    writing,
-)
+from devicekit.cli.frame import Answer, framed, show_text, wants, writing
+from devicekit.cli.options import keep_given, measuring_of, on_device
 from devicekit.errors import ProfileError, UsageError
 
 

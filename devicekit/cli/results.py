@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from devicekit.cli.options import Answer, framed, store_at, stored, wants, writing
+from devicekit.cli.frame import Answer, framed, wants, writing
+from devicekit.cli.options import store_at, stored
 from devicekit.errors import UsageError
 
 

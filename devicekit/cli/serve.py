@@ -2,7 +2,8 @@
 
 import click
 
-from devicekit.cli.options import framed, stored
+from devicekit.cli.frame import framed
+from devicekit.cli.options import stored
 
 
 @click.command(
