@@ -50,15 +50,7 @@ def run_child(
     """
     envelope = {"request": dict(request), "memory_bytes": memory_bytes, "parent": os.getpid()}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        child = subprocess.Popen(
-            # -P: the user's folder must not shadow libraries.
-            [os.environ.get("DEVICEKIT_PYTHON") or sys.executable, "-P", "-m", "devicekit.child", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, **_QUIET},
-        )
+        child = _started(module, log)
         watchdog = _Watchdog(child, timeout_s)
         try:
             assert child.stdin and child.stdout
@@ -89,6 +81,25 @@ def run_child(
         finally:
             watchdog.cancel()
             _end(child)
+
+
+def _started(module: str, log: IO[str]) -> subprocess.Popen[bytes]:
+    python = os.environ.get("DEVICEKIT_PYTHON") or sys.executable
+    try:
+        return subprocess.Popen(
+            # -P: the user's folder must not shadow libraries.
+            [python, "-P", "-m", "devicekit.child", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, **_QUIET},
+        )
+    except OSError as error:
+        raise errors.UsageError(
+            f"{python} cannot be run: {error.strerror}",
+            remedy="unset DEVICEKIT_PYTHON, or name a Python with devicekit",
+        ) from error
 
 
 def serve(module: str) -> None:

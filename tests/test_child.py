@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from devicekit.child import ChildFailed, run_child
-from devicekit.errors import ConvertError
+from devicekit.errors import ConvertError, UsageError
 
 MODULE = "misbehaving"
 pytestmark = pytest.mark.usefixtures("own_children")
@@ -19,6 +19,14 @@ pytestmark = pytest.mark.usefixtures("own_children")
 @pytest.fixture(autouse=True)
 def _find_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+
+
+def test_a_python_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICEKIT_PYTHON", "/no/such/python")
+    with pytest.raises(UsageError) as caught:
+        list(run_child(MODULE, {}, timeout_s=60))
+    assert caught.value.message == "/no/such/python cannot be run: No such file or directory"
+    assert caught.value.remedy == "unset DEVICEKIT_PYTHON, or name a Python with devicekit"
 
 
 def is_gone(pid: int) -> bool:

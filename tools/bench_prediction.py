@@ -121,6 +121,7 @@ def build(folder: Path) -> None:
     import keras
 
     from devicekit.convert.source import convert_source
+    from devicekit.pipeline.screening import SECOND_SOURCE
     from devicekit.quantize.build import build as quantize
 
     for name, model in networks(keras):
@@ -130,7 +131,14 @@ def build(folder: Path) -> None:
         made.mkdir()
         model.save(made / "model.keras")
         source = convert_source(made / "model.keras")
-        result = quantize(source.float_path, list(RECIPES), data=None, out_dir=made, evaluation_s=0.1)
+        result = quantize(
+            source.float_path,
+            list(RECIPES),
+            data=None,
+            out_dir=made,
+            second_source=SECOND_SOURCE,
+            evaluation_s=0.1,
+        )
         for one in result.candidates:
             if one.path:
                 one.path.rename(folder / f"{name}.{one.recipe}.tflite")

@@ -256,6 +256,7 @@ def write(name: str, folder: Path) -> None:
     import keras
 
     from devicekit.convert.source import convert_source
+    from devicekit.pipeline.screening import SECOND_SOURCE
     from devicekit.quantize.build import build as quantize
 
     precisions = {"fp32": "float32", **({"int8": "int8"} if IN_8_BITS.match(name) else {})}
@@ -274,6 +275,7 @@ def write(name: str, folder: Path) -> None:
             list(missing.values()),
             data=None,
             out_dir=Path(scratch) / "out",
+            second_source=SECOND_SOURCE,
             evaluation_s=0.1,
         )
         for key, built in zip(missing, result.candidates, strict=False):

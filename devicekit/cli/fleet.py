@@ -152,7 +152,7 @@ def gate(
     limit = parse_share(max_regression, "--max-regression")
     with store_at(store) as opened:
         result = judged(opened, baseline=baseline, max_regression=limit, run=run, allow_missing=allow_missing)
-    return Answer(result, code=result.error.exit_code if result.error else 0)
+    return Answer(result, error=result.error, is_told=True)
 
 
 @fleet.command(epilog="Stop it with Ctrl-C: what it measures then is given to another host, or reported.")

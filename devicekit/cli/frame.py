@@ -25,13 +25,15 @@ INTERRUPTED = 130
 class Answer:
     """What a command says where that is more than its results: they are shown as text, `document` as JSON.
 
-    `document` None: the results' own. `code` is the exit code, unless `error` has one.
+    `document` None: the results' own. `code` is the exit code, unless `error` has one, which `is_told` by the
+    results already.
     """
 
     results: Any
     document: Any = None
     code: int = 0
     error: DevicekitError | None = None
+    is_told: bool = False
 
 
 def framed(
@@ -82,7 +84,7 @@ def _answered(answer: Any, format_: str, output: str | None) -> int:
         show_json(whole.document)
     elif whole.results is not None:
         show(whole.results, format_, output)
-    return whole.code if whole.error is None else fail(whole.error, shown=format_ == "json")
+    return whole.code if whole.error is None else fail(whole.error, shown=whole.is_told or format_ == "json")
 
 
 def wants(format_: str) -> bool:

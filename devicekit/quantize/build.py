@@ -68,13 +68,13 @@ def build(
     data: str | Path | None,
     eval_function: str | Path | None = None,
     out_dir: Path,
+    second_source: str | None,
     threads: int = 2,
     timeout_s: float = 600,
     evaluation_s: float = EVALUATION_S,
     memory_bytes: int | None = None,
     wanted: Thresholds | None = None,
     dense_version: int | None = None,
-    second_source: str | None = None,
     table: Mapping[str, str] = RECIPES,
 ) -> BuildResult:
     """Returns what `recipes` make of the .tflite at `float_path`; files are out_dir/<recipe>.tflite.

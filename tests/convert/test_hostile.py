@@ -13,7 +13,7 @@ import h5py
 import pytest
 
 from devicekit.convert.source import convert_source
-from devicekit.errors import LoadError, UntrustedModel
+from devicekit.errors import ConvertError, LoadError, UntrustedModel
 
 pytestmark = pytest.mark.usefixtures("own_children")
 
@@ -42,6 +42,22 @@ def test_a_lambda_layer_is_refused_and_nothing_in_it_runs(h5: Callable[..., Path
     )
     assert caught.value.exit_code == 3
     assert not marker.exists()
+
+
+def test_a_file_is_decided_on_before_tensorflow_is_imported(
+    h5: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = marking(h5, tmp_path)
+    imported = tmp_path / "imported"
+    for name in ("tensorflow", "tf_keras", "keras"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(imported)!r}, 'w').close()\nraise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UntrustedModel):
+        convert_source(model)
+    assert not imported.exists()
+    with pytest.raises(ConvertError):
+        convert_source(model, trust=True)
+    assert imported.exists()
 
 
 @pytest.mark.slow

@@ -466,6 +466,16 @@ def test_a_conversion_that_eats_memory_is_ended(data: Path, tmp_path: Path, empt
     )
 
 
+@pytest.mark.usefixtures("own_children", "empty_cache")
+def test_a_tensorflow_that_crashes_is_no_damaged_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorflow.py").write_text("import os\nos.kill(os.getpid(), 4)\n")  # a CPU without AVX
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    kind, message, _ = error_of(data / "digits.h5")
+    assert (kind, message) == ("ConvertError", "MODEL does not convert: loading it crashed (SIGILL)")
+
+
 @pytest.mark.slow
 def test_a_crash_is_an_error_with_its_last_words(data: Path, tmp_path: Path) -> None:
     crashing = tmp_path / "crashing.py"

@@ -87,8 +87,9 @@ def dumped(document: Mapping[str, Any]) -> str:
 
 
 def converted(results: Results) -> tuple[list[str], list[str]]:
-    """Returns the architectures whose every file converts, and those that could: all but the refused ones."""
-    possible = [name for name in ZOO if not ZOO[name].refused]
+    """Returns the architectures whose every file here converts, and those that could: all but the refused."""
+    tried = {Path(file).stem for file in results["files"]}
+    possible = [name for name in ZOO if name in tried and not ZOO[name].refused]
     failed = {Path(file).stem for file, one in results["files"].items() if one["outcome"] != "converted"}
     return [name for name in possible if name not in failed], possible
 

@@ -24,11 +24,11 @@ def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     own = Path(request["custom_objects"]) if request["custom_objects"] else None
     functions = functions_in(own)
     header = read_header(path, format_of(path), trusted=request["trust"], functions=functions)
+    yield {"phase": "loading"}
     # TensorFlow and tf_keras come in only now that the file is decided on, and read the environment.
     os.environ.update(environment_for(path, header))
     from devicekit.convert.inside.conversion import conversion
 
-    yield {"phase": "loading"}
     # The converter's own files lie in ours, so that they go with them when this child is killed.
     with tempfile.TemporaryDirectory(dir=out_dir) as tempfile.tempdir:
         yield from conversion(path, header, request, out_dir)
