@@ -132,6 +132,7 @@ def multiplying(folder: Path, keras: str = "keras") -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_children", "empty_cache")  # what TensorFlow reads while it is imported
 def test_custom_objects_may_import_keras_from_tensorflow(data: Path, tmp_path: Path) -> None:
     model = data / "legacy_h5" / "tf2.4" / "custom_layer.h5"
     source = convert_source(model, custom_objects=multiplying(tmp_path, "tensorflow.keras"))
