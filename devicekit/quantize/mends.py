@@ -9,6 +9,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 from ai_edge_litert.tools import flatbuffer_utils
 
 from devicekit.quantize.dead_filters import with_live_biases
+from devicekit.quantize.loops import integer_loops
 from devicekit.quantize.signatures import with_signature_outputs
 
 # Ops whose kernels hand values on as they are: all outputs have the dtype and scale of the input.
@@ -23,6 +24,7 @@ def mend(quantized: bytes, float_model: bytes) -> bytes:
     quantized = with_live_biases(with_signature_outputs(quantized, float_model), float_model)
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     mended = [_mend_op(tree, graph, op) for graph in tree.subgraphs for op in graph.operators]
+    mended.append(integer_loops(tree))
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree)) if any(mended) else quantized
 
 

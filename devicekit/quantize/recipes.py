@@ -18,7 +18,7 @@ from devicekit.errors import RecipeError, UsageError
 from devicekit.graph.model import Op, Subgraph
 from devicekit.graph.read import read_graph_bytes
 from devicekit.plugins import resolve
-from devicekit.quantize.spans import fitted
+from devicekit.quantize.spans import fitted, with_loops
 from devicekit.words import nearest
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def calibrate(
     )
     calibrator.calibrate({signature: list(samples)}, plan)
     graph = read_graph_bytes(float_model, Path("float.tflite"))
-    return Ranges(fitted(calibrator.get_model_qsvs(), graph))
+    return Ranges(with_loops(fitted(calibrator.get_model_qsvs(), graph), graph))
 
 
 def _quantize(float_model: bytes, plan: Any, calibration: Ranges | None, variant: Variant) -> bytes:

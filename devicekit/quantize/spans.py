@@ -1,12 +1,14 @@
 """Spans: ranges of activations wide enough that integer kernels can compute with their scales."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devicekit.graph.model import Graph, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Limits = Mapping[str, NDArray[Any]]
 
 # An activation whose values stay below this is as good as 0: a ReLU that never fires. litert-quantizer gives
 # it the scale 3.9e-12, and both of its neighbours break (measured with LiteRT 2.3, November 2026): XNNPACK
@@ -47,6 +49,43 @@ def fitted(
         # float64: in float32 a bias cut off at 2**31 - 1 rounds up to 2**31, and becomes -2**31.
         found[name] = {"min": np.full(shape, low, np.float64), "max": np.full(shape, high, np.float64)}
     return found
+
+
+def with_loops(ranges: "Mapping[str, Limits]", graph: Graph) -> "dict[str, Limits]":
+    """Returns ranges {tensor name: {"min", "max"}} in which all that a loop carries from one turn to the next
+    has that of all its values.
+    """
+    import numpy as np
+
+    found = dict(ranges)
+    for places in _carried(graph):
+        known = [found[tensor.name] for tensor in places if tensor.name in found]
+        if known and places[0].dtype == "float32":
+            low = min(float(np.min(limits["min"])) for limits in known)
+            high = max(float(np.max(limits["max"])) for limits in known)
+            for tensor in places:
+                shape = (1,) * len(tensor.shape)
+                found[tensor.name] = {"min": np.full(shape, low), "max": np.full(shape, high)}
+    return found
+
+
+def _carried(graph: Graph) -> Iterator[Sequence[Tensor]]:
+    """Yields, of each value that a loop carries, the tensors that hold it: outside, in body and condition."""
+    for subgraph in graph.subgraphs:
+        for op in subgraph.ops:
+            if op.name != "WHILE":
+                continue
+            body, condition = (
+                graph.subgraphs[op.options[f"{name}_subgraph_index"]] for name in ("body", "cond")
+            )
+            for number, (given, result) in enumerate(zip(op.inputs, op.outputs, strict=True)):
+                yield (
+                    subgraph.tensors[given],
+                    subgraph.tensors[result],
+                    body.tensors[body.inputs[number]],
+                    body.tensors[body.outputs[number]],
+                    condition.tensors[condition.inputs[number]],
+                )
 
 
 def is_too_narrow(tensor: Tensor) -> bool:

@@ -7,7 +7,7 @@ from devicekit.finding import Finding
 # What litert-quantizer and LiteRT say -> what the user reads, and what to do about it.
 _WORDED = (
     (
-        r"Tensor data is null|while_|while\.cc|body_input",
+        r"Tensor data is null|while_|while\.cc|body_input|steps_in_parts",
         "a loop (WHILE, from an RNN) cannot be quantized statically",
         "use dynamic_int8, or build the RNN with unroll=True",
     ),
