@@ -182,6 +182,14 @@ def prediction() -> Any:
     return bench_prediction
 
 
+def sameness() -> Any:
+    """Returns the benchmark of what files mean from the second inference on."""
+    sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
+    import bench_same
+
+    return bench_same
+
+
 def fleets() -> Any:
     """Returns the benchmarks of fleets, their store, gate and report."""
     sys.path.insert(0, str(Path(__file__).parent))
@@ -197,6 +205,7 @@ BENCHES = {
     "latency": bench_latency,
     "convert": bench_convert,
     "fuzz": bench_fuzz,
+    "same": lambda: sameness().same(say),
     "push": lambda: devices().push(say),
     "deploy": lambda: devices().first_inference(say),
     "memory": lambda: devices().memory(say),

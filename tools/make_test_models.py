@@ -112,6 +112,25 @@ def flex(converter: tf.lite.TFLiteConverter) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
 
 
+class Sum(tf.Module):
+    """Adds up what it has been given so far: a resource variable is written in every inference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = tf.Variable(tf.zeros((1, 4)))
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), name="x")])
+    def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": self.total.assign(self.total + x).read_value()}
+
+
+def remembering() -> bytes:
+    module = Sum()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.call.get_concrete_function()], module)
+    converter.experimental_enable_resource_variables = True
+    return converter.convert()
+
+
 def custom(converter: tf.lite.TFLiteConverter) -> None:
     converter.allow_custom_ops = True
 
@@ -126,6 +145,7 @@ def main() -> None:
         "cnn_dynamic_batch": convert(cnn(batch=None)),
         "embedding": convert(embedding()),
         "lstm": convert(lstm()),
+        "remembering": remembering(),
         "flex": convert(inverse(), flex),
         "custom": convert(inverse(), custom),
         "branch": convert(branch()),

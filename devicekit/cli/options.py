@@ -57,6 +57,12 @@ def loading(command: F) -> F:
             "--no-rewrite", "rewrite", flag_value=False, default=None, help="Convert the model as it is."
         ),
         click.option(
+            "--stateless",
+            is_flag=True,
+            default=None,
+            help="Stateful RNNs forget their state between inferences.",
+        ),
+        click.option(
             "--shape",
             "shapes",
             multiple=True,

@@ -23,7 +23,7 @@ from devicekit.graph.macs import parameters
 from devicekit.graph.read import read_graph
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 8
+CONVERT_VERSION = 9
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
@@ -124,6 +124,7 @@ class Loading(TypedDict, total=False):
     custom_objects: str | Path | None
     shapes: Mapping[str, Sequence[int]] | None
     rewrite: bool
+    stateless: bool
     custom_ops: Sequence[str]
 
 
@@ -134,6 +135,7 @@ def convert_source(
     custom_objects: str | Path | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     rewrite: bool = True,
+    stateless: bool = False,
     custom_ops: Sequence[str] = (),
     flex: bool = False,
     timeout_s: float = 1800,
@@ -144,10 +146,11 @@ def convert_source(
     `trust` allows code in the file to run. `custom_objects` is a Python file that defines the model's own
     layers and functions; the cache sees changes in it and in the .py files beside it, in no other import.
     `shapes` fixes inputs whose sizes the model leaves open: {"image": (1, 224, 224, 3)}. `rewrite` allows the
-    remedies of convert.remedies. `custom_ops` are TensorFlow ops that the device has kernels for; `flex` says
-    that it has TensorFlow's own. A model with either cannot be run here, and so is not verified.
-    `timeout_s` bounds each phase, `memory_bytes` the child's private memory (None:
-    three quarters of this machine's). Raises LoadError, UntrustedModel, ConvertError and UsageError.
+    remedies of convert.remedies, `stateless` the one by which a stateful RNN forgets its state between
+    inferences: else the .tflite keeps it. `custom_ops` are TensorFlow ops that the device has kernels for;
+    `flex` says that it has TensorFlow's own. A model with either cannot be run here, and so is not verified.
+    `timeout_s` bounds each phase, `memory_bytes` the child's private memory (None: three quarters of this
+    machine's). Raises LoadError, UntrustedModel, ConvertError and UsageError.
     """
     started = time.monotonic()
     progress.report("convert", detail="reading")
@@ -163,6 +166,7 @@ def convert_source(
     options = {
         "shapes": {name: list(sizes) for name, sizes in (shapes or {}).items()},
         "rewrite": rewrite,
+        "stateless": stateless,
         "custom_ops": sorted(custom_ops),
         "flex": flex,
     }

@@ -123,14 +123,23 @@ class FakeDevice:
             failed = {"error": "inference fails", "phase": "first", "status": 3}
             return Completed(6, json.dumps(failed), "phase first\nERROR: Failed to allocate tensors\n")
         try:
-            ports = self._compute(self.files[request["model"]], names, prefix=request.get("prefix", ""))
+            ports = self._compute(
+                self.files[request["model"]],
+                names,
+                prefix=request.get("prefix", ""),
+                later=int(request["later"]),
+            )
         except (ValueError, RuntimeError) as error:
             failed = {"error": str(error), "phase": "init", "status": None}
             return Completed(4, json.dumps(failed), "phase init\n")
         return Completed(0, json.dumps(self._document(request, ports)), "phase outputs\n")
 
-    def _compute(self, model: bytes, names: Sequence[str], *, prefix: str) -> list[dict[str, Any]]:
-        """Runs the model here; leaves its outputs in PREFIXout0.bin, … and returns their descriptions."""
+    def _compute(
+        self, model: bytes, names: Sequence[str], *, prefix: str, later: int
+    ) -> list[dict[str, Any]]:
+        """Runs the model here; leaves its outputs in PREFIXout0.bin, …, of a later inference in
+        PREFIXlater0.bin, …, and returns their descriptions.
+        """
         import numpy as np  # a fake that is only listed needs neither
         from ai_edge_litert.interpreter import Interpreter
 
@@ -143,14 +152,17 @@ class FakeDevice:
             detail = feeds[name]
             data = np.frombuffer(self.files[f"{prefix}in{number}.bin"], detail["dtype"])
             interpreter.set_tensor(detail["index"], data.reshape(detail["shape"]))
-        interpreter.invoke()
-        ports = []
-        for number, (name, detail) in enumerate(outputs.items()):
-            value = interpreter.get_tensor(detail["index"])
-            if self._fault == "wrong output":
-                value = _different(value)
-            self.files[f"{prefix}out{number}.bin"] = value.tobytes()
-            ports.append({"name": name, "tensor": detail["name"], "bytes": value.nbytes})
+        ports: list[dict[str, Any]] = []
+        for side, runs in (("out", 1), ("later", later - 1)):
+            for _ in range(runs):
+                interpreter.invoke()
+            ports = []
+            for number, (name, detail) in enumerate(outputs.items()):
+                value = interpreter.get_tensor(detail["index"])
+                if self._fault == "wrong output":
+                    value = _different(value)
+                self.files[f"{prefix}{side}{number}.bin"] = value.tobytes()
+                ports.append({"name": name, "tensor": detail["name"], "bytes": value.nbytes})
         return ports
 
     def _document(self, request: Mapping[str, str], ports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def lives_in_tflm(subgraph: Subgraph) -> Iterator[Life]:
 
 def _scratch(op: Op, subgraph: Subgraph) -> Iterator[int]:
     """Yields the bytes of the buffers that TFLM's reference kernels ask for."""
-    if not op.outputs or min(op.outputs[0], *op.inputs[:1], 0) < 0:
+    if not op.outputs or not op.inputs or min(op.outputs[0], op.inputs[0]) < 0:
         return
     source, output = subgraph.tensors[op.inputs[0]], subgraph.tensors[op.outputs[0]]
     is_integer = output.dtype in ("int8", "int16")

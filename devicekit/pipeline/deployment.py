@@ -17,6 +17,7 @@ from devicekit.fit.budgets import RULES, Budgets
 from devicekit.fit.candidate import Candidate
 from devicekit.fit.choose import nearest_miss
 from devicekit.graph.model import Graph
+from devicekit.graph.state import state_json
 from devicekit.measurement import Measurement
 from devicekit.predict.latency import LatencyPrediction
 from devicekit.quantize.build import DataSummary
@@ -101,6 +102,7 @@ class Conversion:
             "profile": profile and attributes(profile, "name", "sha256"),
             "chosen": chosen and attributes(chosen, "recipe", "path", "sha256"),
             **attributes(self, "verdict", "budgets"),
+            "state": state_json(self.graph),
             "outside": plain(source.outside),
             "data": asdict(self.data),
             **attributes(self, "candidates", "metric"),

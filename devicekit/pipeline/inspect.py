@@ -11,6 +11,7 @@ from devicekit.graph.arena import plan_arena
 from devicekit.graph.macs import macs, parameters
 from devicekit.graph.model import Graph, Tensor, tensors_json
 from devicekit.graph.read import read_graph
+from devicekit.graph.state import state_json
 from devicekit.words import attributes
 
 # JSON schema history: 1, the first version.
@@ -30,6 +31,7 @@ class OpCount:
 class Inspection:
     """What a model is. A Keras model is shown as its float .tflite: all but `model`, `kind` and `sha256`.
 
+    `state` says which ops keep a state from one inference to the next, and how to begin anew; None: none do.
     `arena_bytes` is planned for LiteRT's built-in kernels on one thread, what persists between inferences
     included; `arena_reason` says why it is not
     exact. None: `macs` where the file does not say enough, `min_runtime_version` where it has no stamp.
@@ -48,6 +50,7 @@ class Inspection:
     arena_bytes: int
     arena_exact: bool
     arena_reason: str | None
+    state: Mapping[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,6 +89,7 @@ def inspect_model(
         arena_bytes=plan.arena_bytes + plan.persistent_bytes,
         arena_exact=plan.exact,
         arena_reason=plan.reason,
+        state=state_json(graph),
     )
 
 

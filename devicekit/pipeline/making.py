@@ -30,6 +30,7 @@ class Making:
     custom_objects: str | Path | None = None
     shapes: Mapping[str, Sequence[int]] | None = None
     rewrite: bool = True
+    stateless: bool = False
     custom_ops: Sequence[str] = ()
     timeout_s: float | None = None
 
@@ -56,7 +57,7 @@ class Making:
 
     def loading(self) -> dict[str, Any]:
         """Returns the options of convert_source."""
-        names = ("trust", "custom_objects", "shapes", "rewrite", "custom_ops", "timeout_s")
+        names = ("trust", "custom_objects", "shapes", "rewrite", "stateless", "custom_ops", "timeout_s")
         return given({name: getattr(self, name) for name in names})
 
 

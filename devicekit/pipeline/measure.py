@@ -11,6 +11,7 @@ from devicekit.device.matching import refuse_others
 from devicekit.device.seam import Device
 from devicekit.errors import LoadError
 from devicekit.graph.read import read_graph
+from devicekit.graph.state import begin_anew, keeping_state
 from devicekit.measurement import Measurement
 from devicekit.pipeline.deployment import SOURCE_SUFFIXES
 from devicekit.pipeline.making import AS_PROFILES_SAY
@@ -49,12 +50,14 @@ def measure(
         )
     target = None if profile is None else AS_PROFILES_SAY.applied_to(profile)
     measuring = suited_to(measuring, target)
-    read_graph(model)  # refuses what is no .tflite before a device is taken
+    graph = read_graph(model)  # refuses what is no .tflite before a device is taken
     chosen = choose(target, device)
     with connect(chosen.address, **measuring.access()) as board:
         facts = board.describe()
         notes = (*chosen.notes, *refuse_others(target, facts, strict=measuring.strict))
         plan = measuring.applied_to(plan_for(target, facts, threads=threads, timeout_s=timeout_s))
+        if keeping_state(graph):
+            notes = (*notes, f"it keeps a state between inferences: an app begins anew {begin_anew(graph)}")
         plan = replace(plan, notes=(*plan.notes, *notes), kernel=kernel or plan.kernel)
         if measuring.sustain_s is not None:
             plan = sustained(plan, measuring.sustain_s)

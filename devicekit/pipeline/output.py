@@ -16,6 +16,7 @@ from devicekit.fit.candidate import Candidate
 from devicekit.graph.inline import with_inline_buffers
 from devicekit.graph.model import tensors_json
 from devicekit.graph.read import read_graph
+from devicekit.graph.state import begin_anew, state_json
 from devicekit.pipeline.deployment import Conversion, Deployment
 from devicekit.runner.micro import c_array
 from devicekit.words import dumps
@@ -151,7 +152,8 @@ def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -
 
 def _write_array(tflite: Path, folder: Path) -> None:
     """Writes the model as an array for firmware beside it, its constants inside the flatbuffer."""
-    source, header = c_array(with_inline_buffers(tflite.read_bytes()), ARRAY)
+    state = begin_anew(read_graph(tflite))
+    source, header = c_array(with_inline_buffers(tflite.read_bytes()), ARRAY, begin_anew=state)
     (folder / f"{ARRAY}.cc").write_text(source, encoding="ascii")
     (folder / f"{ARRAY}.h").write_text(header, encoding="ascii")
 
@@ -189,7 +191,11 @@ def manifest(deployment: Deployment, made: Path) -> dict[str, Any]:
 
 def _tensors(path: Path) -> dict[str, Any]:
     graph = read_graph(path)
-    return {"inputs": tensors_json(graph.input_tensors), "outputs": tensors_json(graph.output_tensors)}
+    return {
+        "inputs": tensors_json(graph.input_tensors),
+        "outputs": tensors_json(graph.output_tensors),
+        "state": state_json(graph),
+    }
 
 
 def _moved(candidate: Candidate, path: Path | None) -> Candidate:

@@ -1,6 +1,6 @@
 """Bench: the float model, its data and its outputs, against which every candidate is built and scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -15,6 +15,7 @@ from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph_bytes
+from devicekit.graph.state import LATER, keeping_state
 from devicekit.quantize import fidelity, proof, recipes
 from devicekit.quantize.build import ORIGINAL, Built
 from devicekit.quantize.metric import Metric
@@ -133,6 +134,7 @@ def judged(
         golden = without_random(golden, graph)
     except (RuntimeError, ValueError) as error:
         return failed(name, *findings, bench.in_words(name, "loads", error))
+    findings += _state(bench, graph, remembered(predictor, golden))
     count = len(next(iter(outputs.values())))
     if count < bench.count:
         told.append(f"scored on {count} of {bench.count} samples, what {bench.evaluation_s:g} s allow")
@@ -142,6 +144,20 @@ def judged(
     if bench.metric is not None and score is not None:
         score, findings = _scored(bench, predictor, score, findings=findings)
     return _file(bench.out_dir, name, model, golden=golden, score=score, findings=findings, notes=told)
+
+
+def _state(bench: Bench, graph: Graph, outputs: Sequence[str]) -> Iterator[Finding]:
+    """Yields a finding where the file keeps a state though the float model does not."""
+    ops = keeping_state(graph)
+    if keeping_state(bench.graph) or not (ops or outputs):
+        return
+    changed = f": {', '.join(outputs)} changed on the same input" if outputs else ""
+    yield Finding(
+        "state",
+        f"it keeps a state between inferences, the float model does not ({', '.join(ops)}){changed}",
+        "choose another recipe",
+        op=next(iter(ops), None),
+    )
 
 
 def original(bench: Bench) -> Built:
@@ -162,17 +178,38 @@ def failed(name: str, *findings: Finding) -> Built:
 def run(
     predictor: Predictor, samples: Sequence[Row], evaluation_s: float
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Returns the outputs for as many samples as `evaluation_s` allows, one at least; the golden arrays."""
+    """Returns the outputs for as many samples as `evaluation_s` allows, one at least; the golden arrays.
+
+    These are of the first sample: what goes in, and what comes out in the first inference, and in a later
+    one.
+    """
     fed = predictor.feed(samples[0])
-    raw = predictor.invoke(fed)
+    predictor.begin_anew()
+    raw = [predictor.invoke(fed) for _ in range(LATER)]
     golden = {f"in/{name}": values for name, values in fed.items()}
-    golden |= {f"out/{name}": values for name, values in raw.items()}
+    golden |= {f"out/{name}": values for name, values in raw[0].items()}
+    golden |= {f"later/{name}": values for name, values in raw[-1].items()}
     return predictor.predict_all(samples, seconds=evaluation_s), golden
+
+
+def remembered(predictor: Predictor, golden: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the outputs that are not, to the bit, what they were in the first inference on the same input.
+
+    `predictor` has run other samples since, in a row and without a reset, as an app would.
+    """
+    fed = {name.removeprefix("in/"): values for name, values in golden.items() if name.startswith("in/")}
+    now = predictor.invoke(fed)
+    first = {name.removeprefix("out/"): values for name, values in golden.items() if name.startswith("out/")}
+    return tuple(
+        name
+        for name, values in first.items()
+        if any(values.tobytes() != one.tobytes() for one in (golden[f"later/{name}"], now[name]))
+    )
 
 
 def without_random(golden: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
     """Returns the golden arrays without outputs that no other run gives."""
-    random = {f"out/{name}" for name in random_outputs(graph)}
+    random = {f"{side}/{name}" for name in random_outputs(graph) for side in ("out", "later")}
     return {name: values for name, values in golden.items() if name not in random}
 
 

@@ -30,6 +30,7 @@ def load_metric(spec: str, inputs: tuple[str, ...]) -> Metric:
             one_by_one = [{key: values[i : i + 1] for key, values in arrays.items()} for i in range(count)]
             return stacked([predictor.predict(row) for row in one_by_one])
 
+        predictor.begin_anew()
         value = call_user(name, lambda: function(predict_function(predict, inputs)))
         try:
             number = float(value)

@@ -2,28 +2,46 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from devicekit.graph.read import read_graph_bytes
+from devicekit.graph.state import keeping_state
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class Predictor:
-    """One loaded model. Creating it prepares every op: a RuntimeError or ValueError says what refuses.
+    """One loaded model, run as an app runs it: one inference after another, with no reset between them.
 
-    Must run in a child process: the runtime may crash on a bad file.
+    Creating it prepares every op: a RuntimeError or ValueError says what refuses. Must run in a child
+    process: the runtime may crash on a bad file.
     """
 
     def __init__(self, model: bytes, *, threads: int) -> None:
-        self._interpreter = Interpreter(model_content=model, num_threads=threads)
+        self._model, self._threads = model, threads
+        self.keeps_state = bool(keeping_state(read_graph_bytes(model, Path("model.tflite"))))
+        self._load()
+
+    def _load(self) -> None:
+        self._interpreter = Interpreter(model_content=self._model, num_threads=self._threads)
         self._interpreter.allocate_tensors()
         self.signature: str = next(iter(self._interpreter.get_signature_list()))
         self._runner = self._interpreter.get_signature_runner(self.signature)
         self._inputs: dict[str, Any] = self._runner.get_input_details()
         self._outputs: dict[str, Any] = self._runner.get_output_details()
+
+    def begin_anew(self) -> None:
+        """Forgets the inferences so far, before another sequence, where the model keeps a state by design.
+
+        By a new interpreter: reset_all_variables() leaves resource variables as they are.
+        """
+        if self.keeps_state:
+            self._load()
 
     def feed(self, sample: Arrays) -> dict[str, NDArray[Any]]:
         """Returns `sample` (float arrays by input) as the model takes it: quantized where it is."""
@@ -31,7 +49,6 @@ class Predictor:
 
     def invoke(self, fed: Arrays) -> dict[str, NDArray[Any]]:
         """Returns the outputs for `fed`, both in the model's own dtypes."""
-        self._interpreter.reset_all_variables()
         outputs: dict[str, NDArray[Any]] = self._runner(**fed)
         return outputs
 
@@ -41,7 +58,8 @@ class Predictor:
         return {name: _dequantized(values, self._outputs[name]) for name, values in outputs.items()}
 
     def predict_all(self, samples: Sequence[Arrays], *, seconds: float) -> dict[str, NDArray[Any]]:
-        """Returns the stacked outputs for as many samples as `seconds` allow, one at least."""
+        """Returns the stacked outputs for as many samples as `seconds` allow, one at least: one sequence."""
+        self.begin_anew()
         deadline = time.monotonic() + seconds
         outputs = []
         for sample in samples:

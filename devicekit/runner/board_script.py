@@ -6,12 +6,14 @@ It prints one JSON document on stdout; whatever libraries print goes to stderr, 
 "phase NAME", the last of which says where a process that died was. Keys, with their defaults:
 
     prefix=           begins the names of the input files in0.bin, in1.bin, ... and of out0.bin, out1.bin, ...
+                      (outputs of the first inference) and later0.bin, ... (of the one that later= says)
     in=NAME           (repeated) the i-th names the input that in<i>.bin is for, by signature or tensor name;
                       an input without a file is all zeros
     threads=1         kernel=xnnpack (or builtin)   cpus= (such as 0,1; empty: not pinned)
     memory=0          bytes of private memory that the model may add to the base; 0: no limit
     warmup_runs=3     warmup_s=0.2   runs=50   min_s=0.5   max_s=30   max_runs=10000
     rate=0            inferences to start per second; 0: each right after the last
+    later=3           the inference, from 1, whose outputs are kept too: an app does not run a model but once
     trace_s=0         seconds between readings of heat and clocks during the repeats; 0: none
 
 Warm-up and repeats go on until both their count and their seconds are reached; `max_s` and `max_runs` end
@@ -63,6 +65,7 @@ DEFAULTS = {
     "max_runs": 10000,
     "rate": 0.0,
     "trace_s": 0.0,
+    "later": 3,
 }  # type: dict[str, Any]
 
 
@@ -548,10 +551,12 @@ class Run:
         self.repeat(model, 1, 0, clock())
         document["first_ns"] = samples[0]
         document["mem_first"] = memory_now()
-        # Now, for a model with a state (a fused LSTM) computes something else the next time.
-        self.enter("outputs")
-        for index in range(len(model.outputs)):
-            model.save(index, request["prefix"] + "out%d.bin" % index)
+        # Both now and later, for a model with a state (a fused LSTM) computes something else the next time.
+        self.save(model, "out")
+        self.enter("warmup")
+        self.feed(model)
+        self.repeat(model, request["later"] - 1, 0, 1 << 62)
+        self.save(model, "later")
         most = int(request["max_s"] * 1e9)
         self.enter("warmup")
         start = clock()
@@ -567,6 +572,11 @@ class Run:
         document["ns"] = list(samples[:count])
         document["inputs"] = [port.describe() for port in model.inputs]
         document["outputs"] = [port.describe() for port in model.outputs]
+
+    def save(self, model: "Any", side: str) -> None:
+        self.enter("outputs")
+        for index in range(len(model.outputs)):
+            model.save(index, self.request["prefix"] + "%s%d.bin" % (side, index))
 
     def base(self, open_runtime: "Any") -> "Any":
         """Returns the runtime, loaded and warmed; from here on the memory limit holds."""

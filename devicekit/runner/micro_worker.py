@@ -1,16 +1,18 @@
 """The child process that runs TensorFlow Lite Micro: arena by bisection, ops that it lacks, latency here.
 
-Requests: {"model": path, "arena_bytes": most, "runs": n}. Every attempt is a fork of its own, for the
+Requests: {"model": path, "arena_bytes": most, "runs": n, "inputs": [base64 of each input's bytes, in the
+file's order] or none for zeros}. Every attempt is a fork of its own, for the
 interpreter ends the process where it meets something that it does not expect.
 """
 
+import base64
 import json
 import os
 import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_micro.python.tflite_micro import runtime
 
 from devicekit.graph.inline import with_inline_buffers
+from devicekit.graph.state import LATER
 
 _ALLOCATION = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 _MISSING_OP = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
@@ -28,14 +31,15 @@ _TIMEOUT_S = 60
 
 
 def handle(request: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yields {"needed_bytes", "total", "head", "tail", "ns"} of a model that runs within the bytes given.
+    """Yields {"needed_bytes", "total", "head", "tail", "ns", "outputs"} of a model that runs within the bytes
+    given; "outputs" are those of each of its first LATER inferences, as "inputs" are.
 
     Else {"failed": words}, with the sizes where it loads, with "missing_ops" where it does not.
     """
     content = with_inline_buffers(Path(request["model"]).read_bytes())
     most = request["arena_bytes"]
     runs = request["runs"]
-    first = _attempt(content, most, runs=runs)
+    first = _attempt(content, most, runs=runs, inputs=request.get("inputs") or ())
     if "failed" not in first:
         yield {**first, "needed_bytes": _least(content, first["total"], most, runs=min(runs, 1))}
         return
@@ -95,7 +99,7 @@ def _alone(code: int) -> bytes:
     return bytes(builder.Output())
 
 
-def _attempt(content: bytes, arena_bytes: int, *, runs: int) -> dict[str, Any]:
+def _attempt(content: bytes, arena_bytes: int, *, runs: int, inputs: Sequence[str] = ()) -> dict[str, Any]:
     """Returns total, head, tail bytes and "ns" of `runs` inferences; else "failed" and "log"."""
     with tempfile.TemporaryFile("w+b") as log, tempfile.TemporaryFile("w+") as answer:
         child = os.fork()
@@ -105,7 +109,7 @@ def _attempt(content: bytes, arena_bytes: int, *, runs: int) -> dict[str, Any]:
             os.dup2(log.fileno(), 2)
             code = 1
             try:
-                json.dump(_run(content, arena_bytes, runs), answer)
+                json.dump(_run(content, arena_bytes, runs, inputs), answer)
                 answer.flush()
                 code = 0
             except Exception as error:
@@ -130,21 +134,34 @@ def _first_line(text: str) -> str:
     return next((line for line in lines if line and not line.startswith("[Recording")), "TFLM failed")[:200]
 
 
-def _run(content: bytes, arena_bytes: int, runs: int) -> dict[str, Any]:
+def _run(content: bytes, arena_bytes: int, runs: int, inputs: Sequence[str]) -> dict[str, Any]:
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
     interpreter.print_allocations()
-    samples = []
-    if runs:
-        for index in range(_inputs(content)):
-            detail = interpreter.get_input_details(index)
-            interpreter.set_input(np.zeros(detail["shape"], dtype=detail["dtype"]), index)
+    samples: list[int] = []
+    outputs: list[list[str]] = []
+    feeds = [
+        _feed(interpreter.get_input_details(i), inputs[i : i + 1]) for i in range(_count(content, "Inputs"))
+    ]
     for _ in range(runs):
+        for index, feed in enumerate(feeds):  # each time: the arena reuses the inputs' memory
+            interpreter.set_input(feed, index)
         start = time.perf_counter_ns()
         interpreter.invoke()
         samples.append(time.perf_counter_ns() - start)
-    return {"ns": samples}
+        if len(outputs) < LATER:
+            given = (interpreter.get_output(index) for index in range(_count(content, "Outputs")))
+            outputs.append([base64.b64encode(one.tobytes()).decode() for one in given])
+    return {"ns": samples, "outputs": outputs}
 
 
-def _inputs(content: bytes) -> int:
-    count: int = schema.Model.GetRootAs(content, 0).Subgraphs(0).InputsLength()
+def _feed(detail: Mapping[str, Any], given: Sequence[str]) -> Any:
+    """Returns an input's array: of the bytes given, zeros where there are none."""
+    if not given:
+        return np.zeros(detail["shape"], dtype=detail["dtype"])
+    return np.frombuffer(base64.b64decode(given[0]), detail["dtype"]).reshape(detail["shape"])
+
+
+def _count(content: bytes, side: str) -> int:
+    subgraph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    count: int = getattr(subgraph, f"{side}Length")()
     return count

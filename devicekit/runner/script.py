@@ -13,6 +13,7 @@ from devicekit.device.files import File, file_of
 from devicekit.device.seam import Completed, Device, DeviceFacts
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import MeasurementError, OutOfMemory, TimedOut, UnreadableOutput
+from devicekit.graph.state import LATER
 from devicekit.measurement import (
     Measurement,
     Memory,
@@ -145,6 +146,7 @@ def _command(prepared: Prepared, plan: Plan, *, script: str) -> list[str]:
         "min_s": plan.min_s,
         "max_s": plan.max_s,
         "max_runs": plan.max_runs,
+        "later": LATER,
         "rate": plan.rate_hz or 0,
         "trace_s": max(plan.sustain_s / TRACE_POINTS, 1) if plan.sustain_s else 0,
     }
@@ -192,18 +194,26 @@ def _verify(device: Device, prepared: Prepared, document: Mapping[str, Any]) -> 
     model = prepared.model
     if model.golden is None:
         return None
-    outputs = outputs_of(device, prepared, document)
-    return compare(model.path, model.golden, outputs=outputs, where=prepared.facts.address)
+    return compare(
+        model.path,
+        model.golden,
+        outputs=outputs_of(device, prepared, document),
+        later=outputs_of(device, prepared, document, side="later"),
+        where=prepared.facts.address,
+    )
 
 
 def outputs_of(
-    device: Device, prepared: Prepared, document: Mapping[str, Any]
+    device: Device, prepared: Prepared, document: Mapping[str, Any], *, side: str = "out"
 ) -> dict[tuple[str, str], bytes]:
-    """Returns the bytes of each output that a run left on the device, by (signature name, tensor name)."""
+    """Returns the bytes of each output that a run left on the device, by (signature name, tensor name).
+
+    `side` is "out" for the first inference, "later" for the LATERth.
+    """
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
         outputs = {}
         for index, port in enumerate(document["outputs"]):
-            file = Path(folder) / f"out{index}.bin"
+            file = Path(folder) / f"{side}{index}.bin"
             device.pull(f"{prepared.prefix}{file.name}", file)
             outputs[(str(port["name"]), str(port["tensor"]))] = file.read_bytes()
     return outputs

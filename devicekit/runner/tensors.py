@@ -11,6 +11,7 @@ from devicekit.errors import LoadError, WrongOutput
 from devicekit.graph.randomness import random_outputs
 from devicekit.graph.ranges import random_inputs
 from devicekit.graph.read import read_graph
+from devicekit.graph.state import LATER
 
 SEED = 0
 # Float outputs may differ by this part of the largest golden value: float32 kernels add up in another order
@@ -35,11 +36,14 @@ def read_inputs(model: Path, golden: Path | None) -> dict[str, bytes]:
     }
 
 
-def write_golden(model: Path, outputs: Mapping[tuple[str, str], bytes], path: Path) -> Path | None:
+Outputs = Mapping[tuple[str, str], bytes]
+
+
+def write_golden(model: Path, outputs: Outputs, later: Outputs, path: Path) -> Path | None:
     """Writes the golden sample of the inputs that `read_inputs` gives without one, and returns its path.
 
-    `outputs` are by (signature name, tensor name). None where there are none that another run would give too,
-    or none that numpy has a type for.
+    `outputs`, of the first inference, and `later` go by (signature name, tensor name). None where there are
+    none that another run would give too, or none that numpy has a type for.
     """
     graph = read_graph(model)
     random = set(random_outputs(graph))
@@ -47,45 +51,74 @@ def write_golden(model: Path, outputs: Mapping[tuple[str, str], bytes], path: Pa
     count = len(arrays)
     for name, tensor in graph.output_tensors.items():
         _, data = _output(name, outputs)
-        if data is None or name in random or tensor.dtype not in np.sctypeDict:
+        _, data_later = _output(name, later)
+        if data is None or data_later is None or name in random or tensor.dtype not in np.sctypeDict:
             continue
         arrays[f"out/{name}"] = np.frombuffer(data, tensor.dtype)
+        arrays[f"later/{name}"] = np.frombuffer(data_later, tensor.dtype)
     if len(arrays) == count:
         return None
     np.savez(path, **arrays)
     return path
 
 
+def keeps_state(golden: Path) -> bool:
+    """Returns whether the golden sample's later outputs are others than the first. Raises LoadError."""
+    later = _part(golden, "later/")
+    return any(
+        later[name].tobytes() != one.tobytes() for name, one in _part(golden, "out/").items() if name in later
+    )
+
+
 def compare(
-    model: Path, golden: Path, *, outputs: Mapping[tuple[str, str], bytes], where: str
+    model: Path, golden: Path, *, outputs: Outputs, later: Outputs | None = None, where: str
 ) -> dict[str, Any] | None:
     """Returns the largest difference to the golden outputs; `outputs` go by (signature name, tensor name).
 
-    None where the golden sample holds no outputs, as all are random. Floats may be FLOAT_TOLERANCE apart
-    (HYBRID_TOLERANCE where the model rounds to 8 or 16 bits on the way), integers with a scale
-    QUANTIZED_STEPS; truth values and integers without one (a class index) must be equal. Raises WrongOutput,
-    LoadError.
+    `outputs` are of the first inference of a process, `later` of its LATERth (graph.state) on the same input;
+    None: they were not taken, and no "inferences" are told. None where the golden sample holds no outputs, as
+    all are random. Floats may be FLOAT_TOLERANCE apart (HYBRID_TOLERANCE where the model rounds to 8 or 16
+    bits on the way), integers with a scale QUANTIZED_STEPS; truth values and integers without one (a class
+    index) must be equal. Raises WrongOutput, LoadError.
     """
     expected = _part(golden, "out/")
     if not expected:
         return None
+    largest = _largest_difference(model, expected, outputs, where=where)
+    if later is None:
+        return {"outputs": len(expected), "max_difference": largest}
+    # Where the sample is older than that, or Keras's: a model without a state gives the same again.
+    wanted = _part(golden, "later/") or expected
+    largest = max(largest, _largest_difference(model, wanted, later, where=where, inference=LATER))
+    return {"outputs": len(expected), "max_difference": largest, "inferences": [1, LATER]}
+
+
+def _largest_difference(
+    model: Path,
+    expected: Mapping[str, np.ndarray[Any, Any]],
+    outputs: Outputs,
+    *,
+    where: str,
+    inference: int = 1,
+) -> float:
     quantized, tolerance = _quantized_outputs(model), _float_tolerance(model)
+    at = "" if inference == 1 else f" in inference {inference}"
     largest = 0.0
     for name, array in expected.items():
         names, data = _output(name, outputs)
         if data is None or len(data) != array.nbytes:
             size = "is missing" if data is None else f"has {len(data)} bytes instead of {array.nbytes}"
-            raise WrongOutput(model.name, where=where, difference=f"an output: {name} {size}")
+            raise WrongOutput(model.name, where=where, difference=f"an output: {name} {size}{at}")
         found = np.frombuffer(data, array.dtype).reshape(array.shape)
         difference = _difference(found, array)
         is_float = array.dtype.kind in "fc"
         steps = 0 if quantized.isdisjoint(names) else QUANTIZED_STEPS
         if difference > (tolerance if is_float else steps):
             unit = "of the largest value" if is_float else "steps" if steps else "(must be equal)"
-            words = f"{difference:.3g} {unit} (output {name})"
+            words = f"{difference:.3g} {unit} (output {name}){at}"
             raise WrongOutput(model.name, where=where, difference=words)
         largest = max(largest, difference)
-    return {"outputs": len(expected), "max_difference": largest}
+    return largest
 
 
 def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
@@ -101,7 +134,7 @@ def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> 
     return float(np.max(gap, initial=0.0)) / max(float(np.max(scale, initial=0.0)), 1e-12)
 
 
-def _output(name: str, outputs: Mapping[tuple[str, str], bytes]) -> tuple[Collection[str], bytes | None]:
+def _output(name: str, outputs: Outputs) -> tuple[Collection[str], bytes | None]:
     """Returns the names and bytes of the output that `name` means; an only output goes by any name."""
     for names, data in outputs.items():
         if name in names:

@@ -1,6 +1,7 @@
 """Outputs of random numbers: no two runs agree on them, so nothing is compared with them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_a_random_output_is_left_out_and_the_other_counts(drawn_noise: Path, tmp
         assert one.findings == () and one.fidelity and one.fidelity.cosine > 0.999
         assert one.golden
         with np.load(one.golden) as golden:
-            assert set(golden.files) == {"in/x", "out/mean"}
+            assert set(golden.files) == {"in/x", "out/mean", "later/mean"}
 
 
 def test_a_model_of_random_outputs_alone_has_no_fidelity(only_noise: Path, tmp_path: Path) -> None:
@@ -44,10 +45,16 @@ def test_a_model_of_random_outputs_alone_has_no_fidelity(only_noise: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("model", "verified"),
-    [("drawn_noise", {"outputs": 1, "max_difference": pytest.approx(0, abs=1e-5)}), ("only_noise", None)],
+    [
+        (
+            "drawn_noise",
+            {"outputs": 1, "max_difference": pytest.approx(0, abs=1e-5), "inferences": [1, 3]},
+        ),
+        ("only_noise", None),
+    ],
 )
 def test_a_device_runs_it_and_verifies_what_is_not_random(
-    model: str, verified: dict[str, float] | None, tmp_path: Path, request: pytest.FixtureRequest
+    model: str, verified: dict[str, Any] | None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     (one,) = build(request.getfixturevalue(model), ["float16"], data=None, out_dir=tmp_path).candidates
     assert one.path and one.sha256

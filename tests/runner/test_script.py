@@ -104,7 +104,7 @@ def test_a_measurement_says_what_ran_how_and_under_which_limits(host: LocalDevic
     assert found.limits == ("memory 32 MiB (RLIMIT_DATA)", "1 thread", "pinned to 1 CPU")
     assert found.latency.count == 20
     assert found.latency.first_us and found.latency.init_us and found.latency.init_us > 0
-    assert found.conditions["verified"] == {"outputs": 1, "max_difference": 0.0}
+    assert found.conditions["verified"] == {"outputs": 1, "max_difference": 0.0, "inferences": [1, 3]}
     assert found.conditions["before"]["load_average"] >= 0
     assert found.conditions["after"]["load_average"] >= 0
     assert found.notes == ()
@@ -204,7 +204,7 @@ def test_an_input_that_is_returned_comes_back_through_the_interpreter(
     x = np.arange(8, dtype=np.float32).reshape(1, 8)
     np.savez(tmp_path / "g.npz", **{"in/input": x, "out/input": x})
     found = measure_model(host, runnable(model, tmp_path / "g.npz"), QUICK)
-    assert found.conditions["verified"] == {"outputs": 1, "max_difference": 0.0}
+    assert found.conditions["verified"] == {"outputs": 1, "max_difference": 0.0, "inferences": [1, 3]}
     assert found.notes == (
         "run by the Python Interpreter, for an input is returned as an output (during loading the model)",
     )

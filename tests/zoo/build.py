@@ -155,8 +155,12 @@ def padded(entry: Entry, values: np.ndarray, rng) -> np.ndarray:
 
 
 def run(model, inputs: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
-    """Returns Keras' own outputs, `batch` samples at a time, by name; in the model's order."""
+    """Returns Keras' own outputs, `batch` samples at a time, by name; in the model's order.
+
+    A stateful model begins anew, and is left as it began: its samples are one sequence.
+    """
     batches = []
+    begin_anew(model)
     for i in range(0, COUNT, batch):
         tensors = {
             key: tf.constant(list(v[i : i + batch]) if v.dtype.kind == "U" else v[i : i + batch])
@@ -164,13 +168,17 @@ def run(model, inputs: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarra
         }
         is_dict = isinstance(getattr(model, "_nested_inputs", getattr(model, "_inputs_struct", None)), dict)
         fed = tensors if is_dict else list(tensors.values())
-        for layer in model.layers:  # forgets what the samples before left
-            if getattr(layer, "stateful", False):
-                getattr(layer, "reset_states", getattr(layer, "reset_state", lambda: None))()
         result = model(fed if len(tensors) > 1 or is_dict else fed[0], training=False)
         names = list(getattr(model, "output_names", None) or ["output_0"])
         batches.append({n: np.array(v) for n, v in zip(names, tf.nest.flatten(result), strict=True)})
+    begin_anew(model)
     return {name: np.concatenate([b[name] for b in batches]).astype("float64") for name in batches[0]}
+
+
+def begin_anew(model) -> None:
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            getattr(layer, "reset_states", getattr(layer, "reset_state", lambda: None))()
 
 
 def variation(values: np.ndarray) -> float:

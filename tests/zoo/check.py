@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from devicekit.graph.arena import plan_arena
 from devicekit.graph.model import Graph
+from devicekit.graph.randomness import random_outputs
 from devicekit.graph.read import read_graph
 from tests.graph.addresses import misplaced, spans
 
@@ -20,6 +21,8 @@ MAX_DIFFERENCE = 1e-3
 # and by as much as is lost already: a lossy recipe loses more on some samples than on others.
 COSINE_TOLERANCE = 0.05
 # Constants of fewer elements may stay as they are: of computing operators, of tables, of all others.
+# So many inferences in a row must not depend on each other.
+FIVE = 5
 SMALL, SMALL_TABLE, LARGE = 16, 64, 4096
 COMPUTING = (
     *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"),
@@ -80,11 +83,13 @@ def examine(
     cosine: float | None = None,
     limit: float = MAX_DIFFERENCE,
     outside: Outside = NOTHING,
+    is_stateful: bool = False,
 ) -> dict[str, Any]:
     """Returns {"problems", "difference", "cosine"} of a file that the kit calls good.
 
     `difference` is max|actual - expected| / max|expected|, the worst of the outputs, and may be `limit` for
     float32. `cosine` in the arguments is the kit's own. What the kit left outside the file runs with it.
+    The samples go in in a row, as in Keras; only a model that `is_stateful` may remember one in the next.
     """
     graph = read_graph(tflite)
     problems = [*foreign(graph), *unquantized(graph, recipe)]
@@ -94,6 +99,10 @@ def examine(
         actual = run(tflite, inputs, outside)
     except Exception as error:  # LiteRT's, or that of what the kit wrote around the file
         return unmeasured([*problems, f"does not run: {type(error).__name__}: {error}"])
+    if not is_stateful:
+        problems += [
+            f"output {name} depends on the samples before" for name in remembers(graph, inputs, outside)
+        ]
     pairs = paired(expected, actual)
     broken = [f"output {name} is missing" for name in expected if name not in pairs]
     broken += [f"output {name} {found}" for name, found in misshapen(pairs)]
@@ -165,14 +174,36 @@ def weight_buffers(graph: Graph) -> set[int]:
 
 
 def run(tflite: Path, inputs: Arrays, outside: Outside) -> dict[str, Any]:
-    """Returns the outputs for samples [n, …], one at a time from a fresh state, as real numbers."""
+    """Returns the outputs for samples [n, …], in a row in one interpreter as in an app, as real numbers."""
+    batches = in_a_row(tflite, inputs, outside, range(len(next(iter(inputs.values())))))
+    return {
+        name: np.concatenate([np.atleast_1d(batch[name]) for batch in batches]).astype(np.float64)
+        for name in batches[0]
+    }
+
+
+def remembers(graph: Graph, inputs: Arrays, outside: Outside) -> Iterator[str]:
+    """Yields the outputs that depend on the samples before, of each the first time.
+
+    In a row in one interpreter they must be, to the bit, what a fresh interpreter gives.
+    """
+    bare, random = Outside(outside.before), random_outputs(graph)
+    samples = range(min(FIVE, len(next(iter(inputs.values())))))
+    changed: dict[str, None] = {}
+    for number, values in zip(samples, in_a_row(graph.path, inputs, bare, samples), strict=True):
+        [alone] = in_a_row(graph.path, inputs, bare, [number])
+        differing = [name for name, one in alone.items() if one.tobytes() != values[name].tobytes()]
+        changed |= dict.fromkeys(name for name in differing if name not in random)
+    yield from changed
+
+
+def in_a_row(tflite: Path, inputs: Arrays, outside: Outside, samples: Iterable[int]) -> list[dict[str, Any]]:
     interpreter = Interpreter(model_path=str(tflite), num_threads=1)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
     ports, results = runner.get_input_details(), runner.get_output_details()
     batches = []
-    for i in range(len(next(iter(inputs.values())))):
-        interpreter.reset_all_variables()
+    for i in samples:
         sample = {name: as_fed(values[i : i + 1]) for name, values in inputs.items()}
         sample = outside.before(sample) if outside.before else sample
         if len(ports) == len(sample) == 1:  # an only input may have any name
@@ -182,10 +213,7 @@ def run(tflite: Path, inputs: Arrays, outside: Outside) -> dict[str, Any]:
         given = runner(**{name: encoded(sample[name], port) for name, port in ports.items()})
         outputs = {name: decoded(values, results[name]) for name, values in given.items()}
         batches.append(outside.after(outputs) if outside.after else outputs)
-    return {
-        name: np.concatenate([np.atleast_1d(batch[name]) for batch in batches]).astype(np.float64)
-        for name in batches[0]
-    }
+    return batches
 
 
 def as_fed(values: Any) -> Any:

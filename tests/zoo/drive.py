@@ -94,7 +94,7 @@ def examined(deployment: Any, model: Path, entry: Entry, outside: check.Outside)
     """Returns the recipes, each checked against what Keras recorded, and which parts run outside."""
     inputs, expected, halves = check.recorded(Path(f"{model}.npz"))
     expected = {name: values for name, values in expected.items() if name not in entry.random_outputs}
-    recipes = {c.recipe: judged(c, inputs, expected, outside) for c in deployment.candidates}
+    recipes = {c.recipe: judged(c, inputs, expected, outside, entry) for c in deployment.candidates}
     for candidate in deployment.candidates:
         if halves and candidate.recipe == "float32" and recipes["float32"]["status"] == "good":
             found = check.examine(
@@ -117,7 +117,7 @@ def options(entry: Entry) -> dict[str, Any]:
 
 
 def judged(
-    candidate: Any, inputs: check.Arrays, expected: check.Arrays, outside: check.Outside
+    candidate: Any, inputs: check.Arrays, expected: check.Arrays, outside: check.Outside, entry: Entry
 ) -> dict[str, Any]:
     """Returns status and numbers of a candidate; "problems" are those of a file that the kit calls good."""
     cosine = candidate.fidelity.cosine if candidate.fidelity else None
@@ -129,7 +129,13 @@ def judged(
     }
     if result["status"] == "good":
         result |= check.examine(
-            candidate.path, inputs, expected, recipe=candidate.recipe, cosine=cosine, outside=outside
+            candidate.path,
+            inputs,
+            expected,
+            recipe=candidate.recipe,
+            cosine=cosine,
+            outside=outside,
+            is_stateful=entry.is_stateful,
         )
     return result
 

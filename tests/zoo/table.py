@@ -25,7 +25,7 @@ class Entry:
     half precision, whose own outputs may be `rounding` away from that. `one_by_one` is for models whose
     outputs depend on what else is in the batch; the others are recorded in one batch, as trained: at batch
     1 Keras 3 computes some sums wrongly. `padded` ends each sample with zeros of a length of its own, as
-    masks expect.
+    masks expect. One that `is_stateful` keeps a state from one sample to the next: they are one sequence.
     """
 
     build: str
@@ -43,6 +43,7 @@ class Entry:
     twin: str = ""
     rounding: float = 0.0
     padded: bool = False
+    is_stateful: bool = False
 
     @property
     def takes_text(self) -> bool:
@@ -100,7 +101,7 @@ ZOO: Mapping[str, Entry] = {
         "lstm_any_length", "LSTM over a free length, fixed by --shape", shapes={"series": (1, 10, 4)}
     ),
     "lstm_masked": _rnn("lstm_masked", "LSTM behind a mask", padded=True),
-    "lstm_stateful": _rnn("lstm_stateful", "stateful LSTM, batch of 1", one_by_one=True),
+    "lstm_stateful": _rnn("lstm_stateful", "stateful LSTM, batch of 1", one_by_one=True, is_stateful=True),
     "lstm_states": _rnn("lstm_states", "one LSTM step, states in and out", ranges={"hidden": (-1, 1)}),
     "stacked_cells": _rnn("stacked_cells", "RNN over an LSTM cell and a GRU cell"),
     "custom_cell": _rnn("custom_cell", "RNN over a cell of one's own", custom=True),

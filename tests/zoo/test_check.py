@@ -95,3 +95,14 @@ def test_what_runs_outside_runs_with_the_file(tmp_path: Path, model: Path, input
     parts = check.outside(tmp_path)
     assert problems(model, photos, best, recipe="float32", outside=parts) == []
     assert problems(model, photos, best, recipe="float32")[0].startswith("output best has the shape")
+
+
+def test_a_file_that_remembers_is_a_problem_unless_the_model_is_stateful(data: Path) -> None:
+    model = data / "tflite" / "remembering.tflite"
+    inputs = {"x": np.random.default_rng(0).random((5, 4)).astype(np.float32)}
+    sequence = {"y": np.cumsum(inputs["x"], axis=0)}
+    found = problems(model, inputs, sequence, recipe="float32")
+    assert found == ["output y depends on the samples before"]
+    assert problems(model, inputs, sequence, recipe="float32", is_stateful=True) == []
+    alone = problems(model, inputs, {"y": inputs["x"]}, recipe="float32", is_stateful=True)
+    assert alone and alone[0].startswith("differs from Keras by ")

@@ -17,7 +17,7 @@ def handle(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     What runs outside the model is written there too: see inside.outside.set_apart.
 
     The request: model (path), trust (bool), custom_objects (path or None), shapes ({input: sizes}), rewrite
-    (bool), custom_ops (names), flex (bool), out_dir (an empty directory).
+    (bool), stateless (bool), custom_ops (names), flex (bool), out_dir (an empty directory).
     """
     path, out_dir = Path(request["model"]), Path(request["out_dir"])
     yield {"phase": "reading"}

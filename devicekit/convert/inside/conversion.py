@@ -42,7 +42,8 @@ def conversion(
         apart = set_apart(loaded, function, trace, table=REMEDIES, out_dir=out_dir)
     refuse_strings(path, apart, may_rewrite=request["rewrite"])
     if request["rewrite"]:
-        model = rewritten(loaded, apart.function, apart.trace)
+        asked_for = ["stateless"] if request["stateless"] else []
+        model = rewritten(loaded, apart.function, apart.trace, asked_for=asked_for)
     tflite = out_dir / FLOAT_NAME
     try:
         unverified = _lowered(loaded, model, request, tflite)

@@ -11,6 +11,7 @@ from tensorflow.python.checkpoint.graph_view import ObjectGraphView
 from devicekit.convert.inside.advice import unsupported
 from devicekit.convert.inside.load import Loaded, layers_in
 from devicekit.convert.remedies.emit import all_ops, outputs_of
+from devicekit.convert.remedies.variables import keeps_state
 from devicekit.errors import ConvertError, DevicekitError, Unsupported
 from devicekit.graph.layers import Layers
 
@@ -47,6 +48,7 @@ def to_tflite(
     if flex:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     converter.allow_custom_ops = custom_ops
+    converter.experimental_enable_resource_variables = keeps_state(function)
     try:
         return bytes(converter.convert())
     except MemoryError:
@@ -86,7 +88,8 @@ def held(owner: Any, more: Sequence[Any], function: Any) -> list[Any]:
     A table that a remedy replaced would bring the ops that fill it, which may have no builtin kernel.
     """
     root = tf.Module()
-    root.owner, root.more = owner, list(more)
+    # Besides, its own: Keras does not track the states of a stateful RNN.
+    root.owner, root.more = owner, [*more, *function.variables]
     captured = {id(external) for external, _ in function.graph.captures}
     tracked, _ = ObjectGraphView(root).breadth_first_traversal()
     return [one for one in tracked if _handle_ids(one) & captured]

@@ -1,6 +1,6 @@
 """Proves that a float .tflite computes what the Keras model computes. Runs in the conversion child only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from ai_edge_litert.interpreter import Interpreter
 from devicekit.convert.inside.blame import summary
 from devicekit.convert.inside.lower import trace
 from devicekit.convert.inside.outside import Apart
+from devicekit.convert.remedies.variables import from_the_beginning, keeps_state
 from devicekit.errors import ConvertError
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_ops, random_outputs
 from devicekit.graph.ranges import random_inputs
 from devicekit.graph.read import read_graph
+from devicekit.graph.state import keeping_state
 
 # Float kernels in another order differ by 1e-7 to 1e-6 (52 models, November 2026); 1e-3 is
 # another model.
@@ -25,7 +27,7 @@ MAX_DIFFERENCE = 1e-3
 # the output's. The worst channel of Basic Pitch is at 9e-4, of the digits model at 1e-6 (November 2026).
 MAX_CHANNEL_DIFFERENCE = 1e-2
 CHANNEL_FLOOR = 1e-3
-SAMPLES = 4
+SAMPLES = 5
 SEED = 0
 
 
@@ -34,7 +36,8 @@ class Verified:
     """The reference: arrays "in/NAME" (the .tflite's inputs) and "out/NAME" with a leading axis of samples.
 
     `max_difference` is max|tflite - keras| / max|keras|, the worst of the outputs that are not random; None
-    where all are. Integers, booleans and strings are equal.
+    where all are. Integers, booleans and strings are equal. The samples went in in a row, without a reset:
+    those of a model that keeps a state are one sequence.
     """
 
     reference: Mapping[str, Any]
@@ -56,7 +59,8 @@ def verify(
     With the file runs what `apart` holds of the model outside it (None: nothing). `inner` is the function to
     compare the file alone with, where it is not that of `apart`: then with the same parts around it.
 
-    Raises ConvertError where they differ by more than MAX_DIFFERENCE, or where NaN appears. `path` is the
+    Raises ConvertError where they differ by more than MAX_DIFFERENCE, where NaN appears, and where the file
+    keeps a state that the model does not. `path` is the
     source model, for messages. `unverified` says why the file cannot be run here: then nothing is compared.
     """
 
@@ -72,6 +76,8 @@ def verify(
     if unverified:
         notes = check_finite(path, expected, expected)
         return Verified(_reference(inputs, expected), None, (unverified, *notes))
+    if not keeps_state(inner):
+        _refuse_state(path, graph, inputs)
     actual = _run_tflite(path, tflite, inputs, apart)
     notes = check_finite(path, expected, actual)
     reference = _reference(inputs, expected)
@@ -140,51 +146,81 @@ def _reference(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[st
 def _run_function(
     path: Path, function: Any, inputs: Mapping[str, Any], apart: Apart | None = None
 ) -> dict[str, Any]:
-    """Returns the outputs of the traced Keras model, one sample at a time: float [samples, ...].
+    """Returns the outputs of the traced Keras model, one sample after another from its first state:
+    float [samples, ...].
 
     They go through the parts behind it that `apart` holds. Raises ConvertError where it refuses the inputs.
     """
     specs = function.structured_input_signature[0]
-    outputs: dict[str, list[Any]] = {}
-    for i in range(SAMPLES):
-        feed = [tf.constant(inputs[s.name][i : i + 1].reshape(s.shape), s.dtype) for s in specs]
-        try:
-            given = {name: value.numpy() for name, value in function(*feed).items()}
-        except tf.errors.OpError as error:
-            raise ConvertError(
-                str(path),
-                found=f"Keras does not run on random inputs ({summary(error)})",
-                remedy="take out of the model what refuses them, an assertion or an index",
-            ) from error
-        for name, value in (apart.after(given) if apart else given).items():
-            outputs.setdefault(name, []).append(_plain(value))
-    return {
-        name: np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
-        for name, values in outputs.items()
-    }
+    outputs = []
+    with from_the_beginning(function):
+        for i in range(SAMPLES):
+            feed = [tf.constant(inputs[s.name][i : i + 1].reshape(s.shape), s.dtype) for s in specs]
+            try:
+                given = {name: value.numpy() for name, value in function(*feed).items()}
+            except tf.errors.OpError as error:
+                raise ConvertError(
+                    str(path),
+                    found=f"Keras does not run on random inputs ({summary(error)})",
+                    remedy="take out of the model what refuses them, an assertion or an index",
+                ) from error
+            outputs.append(apart.after(given) if apart else given)
+    return _stacked(outputs)
 
 
 def _run_tflite(path: Path, tflite: Path, inputs: Mapping[str, Any], apart: Apart) -> dict[str, Any]:
-    outputs: dict[str, list[Any]] = {}
+    """Returns the outputs of the file for the samples in a row, by one interpreter: as an app runs it."""
+    return _stacked([apart.after(one) for one in _in_a_row(path, tflite, inputs, range(SAMPLES))])
+
+
+def _in_a_row(
+    path: Path, tflite: Path, inputs: Mapping[str, Any], samples: Iterable[int]
+) -> list[dict[str, Any]]:
+    """Returns what a fresh interpreter gives for the samples, one inference after another."""
     try:
         interpreter = Interpreter(model_path=str(tflite), num_threads=1)
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
         shapes = {name: detail["shape"] for name, detail in runner.get_input_details().items()}
-        for i in range(SAMPLES):
-            interpreter.reset_all_variables()  # a fused LSTM keeps its state from one run to the next
-            feed = {name: value[i : i + 1].reshape(shapes[name]) for name, value in inputs.items()}
-            for name, value in apart.after(runner(**feed)).items():
-                outputs.setdefault(name, []).append(_plain(value))
+        return [
+            runner(**{name: value[i : i + 1].reshape(shapes[name]) for name, value in inputs.items()})
+            for i in samples
+        ]
     except (RuntimeError, ValueError) as error:
         raise ConvertError(
             str(path),
             found=f"LiteRT refuses the .tflite ({summary(error)})",
             remedy="replace the layer behind the op that it names",
         ) from error
+
+
+def _refuse_state(path: Path, graph: Graph, inputs: Mapping[str, Any]) -> None:
+    """Raises ConvertError where what the file gives for a sample depends on those before it.
+
+    In a row, in one interpreter without a reset, it must give to the bit what a fresh interpreter gives.
+    """
+    random = random_outputs(graph)
+    in_a_row = _in_a_row(path, graph.path, inputs, range(SAMPLES))
+    for number in range(1, SAMPLES):
+        [alone] = _in_a_row(path, graph.path, inputs, [number])
+        for name, values in alone.items():
+            if name not in random and values.tobytes() != in_a_row[number][name].tobytes():
+                ops = ", ".join(keeping_state(graph)) or "an op"
+                raise ConvertError(
+                    str(path),
+                    found=f'the .tflite keeps a state that the model does not have: output "{name}" of '
+                    f"inference {number + 1} depends on those before it ({ops})",
+                    remedy="leave out --no-rewrite; without it, report this model",
+                )
+
+
+def _stacked(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the outputs of samples of batch 1 as one array per name, with a leading axis of samples."""
     return {
-        name: np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
-        for name, values in outputs.items()
+        name: np.stack([_plain(one[name]) for one in outputs])
+        if np.ndim(value) == 0
+        else np.concatenate([_plain(one[name]) for one in outputs])
+        for name, value in outputs[0].items()
     }
 
 

@@ -4,16 +4,17 @@ One module per remedy; a new one is a module and a line of the table.
 """
 
 # The name in reports -> the remedy, in the order in which they are tried. complex_pairs stands before float16
-# and float64, which make real what it makes pairs of; gelu before special_functions, which takes erf.
+# and float64, which make real what it makes pairs of; gelu before special_functions, which takes erf;
+# stateless behind lstm, whose calls it wraps.
 REMEDIES = {
     "text_outside": "devicekit.convert.remedies.text_outside:REMEDY",
     "tables_outside": "devicekit.convert.remedies.tables_outside:REMEDY",
     "boxes_outside": "devicekit.convert.remedies.boxes_outside:REMEDY",
     "random_layers": "devicekit.convert.remedies.random_layers:REMEDY",
-    "stateful": "devicekit.convert.remedies.stateful:REMEDY",
-    "fused_lstm": "devicekit.convert.remedies.fused_lstm:REMEDY",
+    "lstm": "devicekit.convert.remedies.lstm:REMEDY",
+    "lstm_calls": "devicekit.convert.remedies.lstm:CALLS",
+    "stateless": "devicekit.convert.remedies.stateless:REMEDY",
     "loops": "devicekit.convert.remedies.loops:REMEDY",
-    "calls": "devicekit.convert.remedies.calls:REMEDY",
     "fixed_sizes": "devicekit.convert.remedies.fixed_sizes:REMEDY",
     "complex_pairs": "devicekit.convert.remedies.complex_pairs:REMEDY",
     "float16": "devicekit.convert.remedies.dtypes:FLOAT16",

@@ -5,7 +5,7 @@ Runs in the conversion child only: it imports TensorFlow.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,12 +50,15 @@ def rewritten(
     trace: Callable[[Loaded], Any],
     *,
     table: Mapping[str, str] = REMEDIES,
+    asked_for: Collection[str] = (),
 ) -> Rewritten:
     """Returns the traced `function` of `loaded` with every remedy that it needs and that proves equal.
 
-    Remedies of layers come first, as they trace the model anew (`trace`); remedies of ops follow.
+    Remedies of layers come first, as they trace the model anew (`trace`); remedies of ops follow. `asked_for`
+    are those that the user wants, of the ones that nobody gets unasked.
     """
-    remedies: list[Remedy] = [resolve(target) for target in table.values()]
+    every: list[Remedy] = [resolve(target) for target in table.values()]
+    remedies = [one for one in every if one.is_automatic or one.name in asked_for]
     layers = layers_in(loaded)
     done = Rewritten(function, function)
     for remedy in (one for one in remedies if one.layer_call):

@@ -107,10 +107,10 @@ class Emitter:
             if results is not None:
                 self.concerned[name] = None
                 return results
-        inner = called_graph(op, inputs)
+        inner = called_function(op)
         if inner is not None:
             with self._scope(op):
-                return self.run(inner, inputs)
+                return self.run(inner.graph, inputs)
         return copied(op, [as_tensor(value) for value in inputs])
 
 
@@ -174,26 +174,9 @@ def copied(op: Any, inputs: Sequence[Any], attrs: Mapping[str, Any] | None = Non
     return list(new.outputs)
 
 
-def called_graph(op: Any, inputs: Sequence[Any]) -> Any:
-    """Returns the FuncGraph that a call op runs; None for other ops, and for what the converter fuses."""
-    if op.type not in _CALLS:
-        return None
-    function = op.graph._get_function(op.node_def.attr["f"].func.name)
-    return None if function is None or is_fusible(function, inputs) else function.graph
-
-
-def is_fusible(function: Any, inputs: Sequence[Any]) -> bool:
-    """Returns whether a function is a Keras 2 LSTM that the converter may turn into LiteRT's fused one.
-
-    It knows such a function by `api_implements`, and fuses it whatever its initial state is: so that must be
-    zeros. The arguments are input, two states, kernel, recurrent kernel and bias; a mask would be one more.
-    """
-    if not function.cached_definition.attr["api_implements"].s.startswith(b"lstm_") or len(inputs) != 6:
-        return False
-    if any(value.dtype != tf.float32 for value in inputs if value.dtype != tf.resource):
-        return False
-    states = [tf.get_static_value(value) for value in inputs[1:3]]
-    return all(state is not None and not state.any() for state in states)
+def called_function(op: Any) -> Any:
+    """Returns the function that a call op runs; None for other ops."""
+    return op.graph._get_function(op.node_def.attr["f"].func.name) if op.type in _CALLS else None
 
 
 def function_graphs(op: Any) -> dict[str, Any]:
@@ -252,6 +235,8 @@ def emitted(
     names = list(outputs_of(function))
 
     def call(*tensors: Any) -> dict[str, Any]:
+        for variable in function.variables:  # it captures their handles, which tells nobody of them
+            ops.get_default_graph().watch_variable(variable)
         outputs = emitter.run(function.graph, tensors, captures_of(function))
         return dict(zip(names, map(as_tensor, outputs), strict=True))
 

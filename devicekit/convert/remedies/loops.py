@@ -17,6 +17,8 @@ from devicekit.convert.remedies.remedy import NotApplicable, Remedy
 # Every step adds its ops to the file: more steps would cost more storage than static quantization saves.
 MAX_STEPS = 32
 MAX_OPS = 4000
+# In the names of loops that stay loops: they take many steps, some at a time.
+KEPT = "steps_in_parts"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class TensorList:
 
 
 def _unrolled(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | None:
+    if KEPT in op.name:
+        return None
     condition, body = (
         op.graph._get_function(op.node_def.attr[name].func.name).graph for name in ("cond", "body")
     )

@@ -4,6 +4,7 @@ Runs in the conversion child only: it imports TensorFlow.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from devicekit.convert.remedies.remedy import ROUNDING_STEPS, NotApplicable
+from devicekit.convert.remedies.variables import from_the_beginning
 
 Feed = Sequence[NDArray[Any]]
 
@@ -38,7 +40,7 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = (), *, step: fl
     on none of the inputs.
     """
     specs = given.structured_input_signature[0]
-    results = list(_both(given, rewritten, feeds(specs, keys)))
+    results = _both(given, rewritten, feeds(specs, keys))
     if not results:
         raise NotApplicable("the model runs on no inputs that could be drawn")
     largest: dict[str, float] = {}
@@ -52,7 +54,7 @@ def difference(given: Any, rewritten: Any, keys: Sequence[int] = (), *, step: fl
             floor = FLOOR * largest[name]
             error = distance(values, actual[name], floor=floor) if name in actual else np.inf
             is_rounding = negligible < error < np.inf and SHARE_OF_ROUNDING * error <= distance(
-                values, run(given, _nudged(feed, step))[name], floor=floor
+                values, _alone(given, _nudged(feed, step))[name], floor=floor
             )
             found.extend([] if is_rounding else [error])
     if not found:
@@ -118,14 +120,23 @@ def _filled(spec: Any, value: int) -> NDArray[Any]:
 
 def _both(
     given: Any, rewritten: Any, inputs: Iterator[Feed]
-) -> Iterator[tuple[Feed, Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]]:
-    """Yields inputs and the outputs of both, but for what the given model refuses (an index out of range)."""
-    for feed in inputs:
-        try:
-            expected = run(given, feed)
-        except tf.errors.InvalidArgumentError:
-            continue
-        yield feed, expected, run(rewritten, feed)
+) -> list[tuple[Feed, Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]]:
+    """Returns inputs and the outputs of both, but for what the given model refuses (an index out of range).
+
+    Each takes all inputs in a row from its first state, so that one which keeps a state is compared with it.
+    """
+    taken = []
+    with from_the_beginning(given, rewritten):
+        for feed in inputs:
+            with suppress(tf.errors.InvalidArgumentError):
+                taken.append((feed, run(given, feed)))
+    with from_the_beginning(given, rewritten):
+        return [(feed, expected, run(rewritten, feed)) for feed, expected in taken]
+
+
+def _alone(function: Any, feed: Feed) -> dict[str, NDArray[Any]]:
+    with from_the_beginning(function):
+        return run(function, feed)
 
 
 def run(function: Any, feed: Feed) -> dict[str, NDArray[Any]]:

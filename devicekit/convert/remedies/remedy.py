@@ -56,7 +56,8 @@ class Remedy:
     what traces it anew, and returns an outside.Split, None where it is not concerned. `max_difference` is
     larger only where the remedy is meant to change outputs: its module says why. `step` is that of the half
     type which it no longer rounds to. `keys` gives integers to feed in the proof, for the traced function.
-    `input_spec` gives an input's tf.TensorSpec in place of its own.
+    `input_spec` gives an input's tf.TensorSpec in place of its own. One that is not `is_automatic` is applied
+    where the user asks for it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Remedy:
     step: float = 0.0
     keys: Callable[[Any], Sequence[int]] = _no_keys
     input_spec: Callable[[Any], Any] | None = None
+    is_automatic: bool = True
 
     @property
     def bound(self) -> float:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
 from devicekit.fit.choose import reason
+from devicekit.graph.state import begin_anew, keeping_state
 from devicekit.report.layouts.measurement import trace_table, verified_words
 from devicekit.report.layouts.prediction import latency_words
 from devicekit.report.text import columns, escape, labelled
@@ -12,7 +13,7 @@ from devicekit.report.text import columns, escape, labelled
 if TYPE_CHECKING:
     from devicekit.convert.source import Rewrite
     from devicekit.fit.candidate import Candidate
-    from devicekit.graph.model import Tensor
+    from devicekit.graph.model import Graph, Tensor
     from devicekit.measurement import Measurement
     from devicekit.pipeline.deployment import Conversion, Deployment
     from devicekit.profile.schema import Profile
@@ -128,17 +129,29 @@ def _step_rows(conversion: "Conversion", seconds: Any) -> list[tuple[str, str]]:
         size = fmt.size(conversion.graph.size_bytes)
         what = "Keras" if source.kind.startswith("Keras") else "the SavedModel"
         origin = ", cached" if source.cached else ""
+        how = "as one sequence" if keeping_state(conversion.graph) else "in a row, no reset"
         took = _took(seconds, "convert")
-        rows.append(("convert", f"float32 .tflite, {size}, equal to {what} ({difference}){origin}{took}"))
+        rows.append(
+            ("convert", f"float32 .tflite, {size}, equal to {what} ({difference}; {how}){origin}{took}")
+        )
     elif source.unverified:
         size = fmt.size(conversion.graph.size_bytes)
         rows.append(
             ("convert", f"float32 .tflite, {size}, not compared with Keras{_took(seconds, 'convert')}")
         )
     rows += rewrite_rows(source.rewrites)
+    rows += state_rows(conversion.graph)
     built = fmt.plural(len(conversion.candidates), "recipe")
     rows.append(("quantize", f"{built} on {escape(_data(data))}{_took(seconds, 'quantize')}"))
     return rows
+
+
+def state_rows(graph: "Graph") -> list[tuple[str, str]]:
+    """Returns a row for a file that keeps a state from one inference to the next: an app must know."""
+    ops = keeping_state(graph)
+    if not ops:
+        return []
+    return [("state", escape(f"kept between inferences ({', '.join(ops)}); begin anew {begin_anew(graph)}"))]
 
 
 def rewrite_rows(rewrites: Sequence["Rewrite"]) -> list[tuple[str, str]]:

@@ -28,6 +28,9 @@ def inspection_lines(inspection: "Inspection") -> Iterator[Any]:
             f"≥ {document['min_runtime_version']}" if document["min_runtime_version"] else fmt.UNKNOWN,
         ),
     ]
+    if state := document["state"]:
+        told = f"kept between inferences ({', '.join(state['ops'])}); begin anew {state['begin_anew']}"
+        rows.append(("state", escape(told)))
     yield labelled(rows)
     yield ""
     tensors = [(side, t) for side in ("inputs", "outputs") for t in document[side]]

@@ -19,10 +19,11 @@ from devicekit.runner.benchmark_model.printed import Printed, messages
 from devicekit.runner.benchmark_model.tool import Tool, tool_for
 from devicekit.runner.measure import Prepared, RunnableModel, push_model
 from devicekit.runner.measuring import NO_WISHES, Measuring
-from devicekit.runner.tensors import compare, read_inputs
+from devicekit.runner.tensors import compare, keeps_state, read_inputs
 
 NAME = "benchmark_model"
 _UNKNOWN_FLAGS = re.compile(r"^Unconsumed cmdline flags: (.*)$")
+NO_SEQUENCE = "not verified on device: it keeps a state, and benchmark_model gives its last outputs alone"
 NO_OUTPUTS = "not verified on device: this benchmark_model returns no outputs"
 
 
@@ -120,9 +121,16 @@ def _read(tool: Tool, done: Completed, prepared: Prepared) -> Printed:
 
 
 def _verify(device: Device, prepared: Prepared, outputs: str) -> dict[str, Any] | None:
-    """Returns how far the outputs are from the golden ones; None without either."""
+    """Returns how far the outputs are from the golden ones; None without either.
+
+    The tool writes those of its last inference: of a model that keeps a state nothing here knows them.
+    """
     model = prepared.model
-    if model.golden is None or device.run(["test", "-s", outputs], timeout_s=30).exit_code:
+    if (
+        model.golden is None
+        or keeps_state(model.golden)
+        or device.run(["test", "-s", outputs], timeout_s=30).exit_code
+    ):
         return None
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
         file = Path(folder) / "outputs.bin"
@@ -155,7 +163,9 @@ def _measurement(
         stdev_us=printed.stdev_us,
         count=printed.count,
     )
-    notes = plan.notes if verified is not None else (*plan.notes, NO_OUTPUTS)
+    golden = prepared.model.golden
+    why = NO_SEQUENCE if tool.kind == "classic" and golden and keeps_state(golden) else NO_OUTPUTS
+    notes = plan.notes if verified is not None else (*plan.notes, why)
     return Measurement(
         evidence=facts.evidence,
         runner=NAME,

@@ -51,6 +51,30 @@ x = k2.Input((5, 3), name="x")
 state = k2.Dense(4, activation="tanh")(k2.Flatten()(x))
 save(tf_keras.Model(x, k2.LSTM(4, name="decoder")(x, initial_state=[state, state])), "state.h5")
 
+# LSTMs, which LiteRT fuses into an op that keeps its state from one inference to the next.
+save(sequential(tf_keras, (7, 3), k2.LSTM(5, return_sequences=True), k2.LSTM(4, name="top")), "lstm2.h5")
+long = (70, 3)
+save(sequential(keras, long, k3.LSTM(5, return_sequences=True), k3.LSTM(4, name="top")), "long_lstm.keras")
+save(
+    sequential(
+        tf_keras,
+        long,
+        k2.LSTM(5, name="lstm", return_sequences=True, go_backwards=True),
+        k2.LSTM(4, name="top"),
+    ),
+    "long_lstm2.h5",
+)
+masked = [k3.Embedding(20, 4, mask_zero=True), k3.LSTM(5, name="masked", return_sequences=True)]
+save(
+    sequential(keras, (70,), *masked, k3.LSTM(4, name="top"), dtype="int32"),
+    "long_masked.keras",
+    integers=[0, 1, 5, 19],
+)
+odd = k2.LSTM(5, name="odd", activation="relu", recurrent_activation="hard_sigmoid", use_bias=False)
+save(sequential(tf_keras, (7, 3), odd), "odd_lstm.h5")
+saved = sequential(tf_keras, (7, 3), k2.LSTM(5, return_sequences=True), k2.LSTM(4))
+save(saved, "lstm_saved")
+
 half = {"dtype": "mixed_float16"}
 save(
     sequential(keras, (8, 8, 3), k3.Conv2D(4, 3, **half), k3.BatchNormalization(**half), k3.Flatten()),
@@ -101,6 +125,20 @@ for sample in series:
     results.append(np.asarray(remembering(sample[None])))
 remembering.save(folder / "stateful.h5")
 np.savez(folder / "stateful.npz", x=series, y=np.concatenate(results))
+
+for module, layers, name, steps in (
+    (tf_keras, k2, "stateful_lstm.h5", 6),
+    (keras, k3, "stateful_lstm.keras", 40),
+):
+    kept = layers.Input(batch_shape=(1, steps, 3), name="x")
+    hidden = layers.GRU(5, stateful=True, return_sequences=True, name="gru")(kept)
+    remembering = module.Model(kept, layers.LSTM(4, stateful=True, name="lstm")(hidden))
+    series = random.uniform(-1, 1, (6, steps, 3)).astype(np.float32)
+    results = [np.asarray(remembering(sample[None])) for sample in series]  # one sequence
+    for layer in remembering.layers[1:]:
+        (layer.reset_states if module is tf_keras else layer.reset_state)()
+    remembering.save(folder / name)
+    np.savez((folder / name).with_suffix(f".{name.split('.')[1]}.npz"), x=series, y=np.concatenate(results))
 
 # With a batch of 1, Keras 3.15 takes the second operand for a bias, and adds it along the last axis.
 x = k3.Input((4, 6), name="x")

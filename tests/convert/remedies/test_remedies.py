@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from devicekit.convert.source import Source, convert_source
 from devicekit.errors import ConvertError, Unsupported
 from devicekit.graph.read import read_graph
+from devicekit.graph.state import keeping_state
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,6 @@ def difference(source: Source, recorded: Path) -> float:
     outputs = []
     with np.load(recorded) as arrays:
         for sample in arrays["x"].astype(detail["dtype"]):
-            interpreter.reset_all_variables()
             outputs.append(np.copy(next(iter(runner(**{name: sample[None]}).values()))))
         expected: Any = arrays["y"]
     return float(np.abs(np.concatenate(outputs) - expected).max() / np.abs(expected).max())
@@ -38,12 +38,18 @@ def difference(source: Source, recorded: Path) -> float:
 @pytest.mark.parametrize(
     ("name", "remedies", "layers", "has", "has_not"),
     [
-        ("lstm.keras", ["fused_lstm"], ("lstm", "top"), "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE"),
-        ("bilstm.keras", ["fused_lstm"], None, "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE"),
+        ("lstm.keras", ["lstm"], ("lstm", "top"), "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("bilstm.keras", ["lstm"], None, "FULLY_CONNECTED", "WHILE"),
+        ("lstm2.h5", ["lstm"], None, "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("long_lstm.keras", ["lstm"], None, "DYNAMIC_UPDATE_SLICE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("long_lstm2.h5", ["lstm"], ("lstm", "top"), "WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("long_masked.keras", ["lstm"], ("masked", "top"), "WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("odd_lstm.h5", ["lstm"], ("odd",), "RELU", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("lstm_saved", ["lstm_calls"], None, "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         ("gru.keras", ["loops"], ("gru",), "FULLY_CONNECTED", "WHILE"),
         ("gru2.h5", ["loops"], ("gru",), "FULLY_CONNECTED", "WHILE"),
-        ("masked.keras", ["loops"], ("masked",), "FULLY_CONNECTED", "WHILE"),
-        ("state.h5", ["loops"], ("decoder",), "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("masked.keras", ["lstm"], ("masked",), "FULLY_CONNECTED", "WHILE"),
+        ("state.h5", ["lstm"], ("decoder",), "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         ("long_gru.keras", [], None, "WHILE", "CUSTOM"),
         ("long_rnn", ["fixed_sizes"], None, "WHILE", "CUSTOM"),
         ("double.h5", ["float64"], None, "FULLY_CONNECTED", "CUSTOM"),
@@ -75,9 +81,9 @@ def test_a_rewritten_model_equals_what_keras_computed(
     ("name", "remedies"),
     [
         ("half.keras", ["float16"]),
-        ("half_lstm.keras", ["fused_lstm", "float16"]),
-        ("sensitive_half_lstm.keras", ["fused_lstm", "float16"]),
-        ("bfloat_lstm.keras", ["fused_lstm", "bfloat16"]),
+        ("half_lstm.keras", ["lstm", "float16"]),
+        ("sensitive_half_lstm.keras", ["lstm", "float16"]),
+        ("bfloat_lstm.keras", ["lstm", "bfloat16"]),
     ],
 )
 def test_half_precision_is_computed_in_float32(ailing: Path, name: str, remedies: list[str]) -> None:
@@ -100,14 +106,36 @@ def test_augmentation_that_was_called_for_training_is_left_out(ailing: Path) -> 
     assert difference(source, ailing / "augmented.npz") <= 1e-5
 
 
-def test_a_stateful_rnn_starts_from_zeros(ailing: Path) -> None:
-    source = convert_source(ailing / "stateful.h5")
+def test_with_stateless_a_stateful_rnn_starts_from_zeros(ailing: Path) -> None:
+    source = convert_source(ailing / "stateful.h5", stateless=True)
     assert next((one.remedy, one.layers, one.difference) for one in source.rewrites) == (
-        "stateful",
+        "stateless",
         ("gru",),
         None,
     )
+    assert keeping_state(read_graph(source.float_path)) == ()
     assert difference(source, ailing / "stateful.npz") <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["stateful_lstm.h5", "stateful_lstm.keras"])
+def test_a_stateful_rnn_keeps_its_state_and_gives_what_keras_gives_for_the_sequence(
+    ailing: Path, name: str
+) -> None:
+    source = convert_source(ailing / name)
+    assert "stateless" not in [one.remedy for one in source.rewrites]
+    assert keeping_state(read_graph(source.float_path)) == ("ASSIGN_VARIABLE",)
+    assert difference(source, ailing / f"{name}.npz") <= 1e-5
+    alone = convert_source(ailing / name, stateless=True)
+    assert difference(alone, ailing / f"{name}.npz") > 1e-4
+
+
+def test_a_file_that_keeps_a_state_which_the_model_does_not_is_refused(ailing: Path) -> None:
+    """As the model is, the converter fuses its LSTM: an app would get other answers from the second on."""
+    with pytest.raises(ConvertError) as caught:
+        convert_source(ailing / "lstm2.h5", rewrite=False)
+    assert "keeps a state that the model does not have" in caught.value.message
+    assert "inference 2 depends on those before it (UNIDIRECTIONAL_SEQUENCE_LSTM)" in caught.value.message
+    assert caught.value.remedy == "leave out --no-rewrite; without it, report this model"
 
 
 def test_a_model_that_mixes_the_samples_of_a_batch_says_so(ailing: Path, own_layers: Path) -> None:

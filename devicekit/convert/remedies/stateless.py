@@ -1,4 +1,4 @@
-"""Stateful RNNs: each inference starts from zeros, as the converter takes no variables that a layer writes.
+"""--stateless: stateful RNNs (`stateful=True`) start from zeros in every inference.
 
 The given model goes on from its last call, so the difference that is reported is what its state does, and
 there is no bound on it; the .tflite is compared with the model as it starts.
@@ -25,8 +25,9 @@ def _from_zeros(layer: Any, own: OwnCall) -> Callable[..., Any] | None:
 
 
 REMEDY = Remedy(
-    name="stateful",
-    does="stateful RNNs start from zeros in every inference: their state is not kept",
+    name="stateless",
+    does="stateful RNNs start from zeros in every inference: their state is not kept (--stateless)",
     layer_call=_from_zeros,
     max_difference=float("inf"),
+    is_automatic=False,
 )
