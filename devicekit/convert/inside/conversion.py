@@ -16,6 +16,7 @@ from devicekit.convert.inside.outside import Apart, refuse_strings, set_apart, w
 from devicekit.convert.inside.verify import verify
 from devicekit.convert.remedies import REMEDIES
 from devicekit.convert.remedies.apply import Rewritten, rewritten
+from devicekit.convert.remedies.variables import keeps_state
 from devicekit.convert.source import FLOAT_NAME, REFERENCE_NAME
 from devicekit.errors import Unsupported
 from devicekit.graph.read import read_graph
@@ -57,13 +58,30 @@ def conversion(
             "kind": header.kind,
             "parameters": loaded.parameters,
             "max_difference": verified.max_difference,
-            "notes": [*loaded.notes, *mixed, *apart.all_notes, *model.notes, *verified.notes],
+            "notes": [
+                *loaded.notes,
+                *mixed,
+                *apart.all_notes,
+                *model.notes,
+                *_of_state(request, model),
+                *verified.notes,
+            ],
             "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
             "outside": [part.to_json() for part in apart.parts],
             "layers": asdict(with_outputs(layers_in(loaded), model.function)),
             "unverified": unverified,
         }
     }
+
+
+def _of_state(request: Mapping[str, Any], model: Rewritten) -> Iterator[str]:
+    """Yields what --stateless did not do, where it was asked for."""
+    if not request["stateless"]:
+        return
+    if keeps_state(model.function):
+        yield "--stateless knows the states of Keras's RNNs alone: this model keeps another"
+    elif all(rewrite.remedy != "stateless" for rewrite in model.rewrites):
+        yield "--stateless changes nothing: no layer of the model is stateful"
 
 
 def _lowered(loaded: Loaded, model: Rewritten, request: Mapping[str, Any], tflite: Path) -> str | None:

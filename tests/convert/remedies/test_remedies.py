@@ -117,6 +117,12 @@ def test_with_stateless_a_stateful_rnn_starts_from_zeros(ailing: Path) -> None:
     assert difference(source, ailing / "stateful.npz") <= 1e-5
 
 
+def test_stateless_says_where_it_changes_nothing(ailing: Path) -> None:
+    note = "--stateless changes nothing: no layer of the model is stateful"
+    assert note in convert_source(ailing / "gru2.h5", stateless=True).notes
+    assert note not in convert_source(ailing / "gru2.h5").notes
+
+
 @pytest.mark.parametrize("name", ["stateful_lstm.h5", "stateful_lstm.keras"])
 def test_a_stateful_rnn_keeps_its_state_and_gives_what_keras_gives_for_the_sequence(
     ailing: Path, name: str
