@@ -221,7 +221,7 @@ def _written(layer: Any, own: OwnCall) -> Callable[..., Any] | None:
     ) -> Any:
         given = sequences[0] if isinstance(sequences, list) else sequences
         drops = training and (config["dropout"] or config["recurrent_dropout"])
-        if drops or not isinstance(given, tf.Tensor) or given.shape[1] is None:
+        if drops or not isinstance(given, tf.Tensor) or given.shape[0] != 1 or given.shape[1] is None:
             return own(sequences, initial_state=initial_state, mask=mask, training=training)
         if is_legacy:
             sequences, initial_state, _ = layer._process_inputs(sequences, initial_state, None)
@@ -270,7 +270,7 @@ def _called(op: Any, inputs: Sequence[Any], emitter: Emitter) -> list[Any] | Non
         return None
     settings = function.cached_definition.attr
     is_plain = len(inputs) == 6 and inputs[0].dtype == tf.float32 and not settings["time_major"].b
-    if not is_plain or None in (inputs[0].shape[1], inputs[0].shape[2]):
+    if not is_plain or inputs[0].shape[0] != 1 or None in inputs[0].shape[1:]:
         return emitter.run(function.graph, inputs)
     sequences, hidden, carry, kernel, recurrent, bias = inputs
     done = run_lstm(

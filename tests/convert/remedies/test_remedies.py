@@ -45,6 +45,7 @@ def difference(source: Source, recorded: Path) -> float:
         ("long_lstm2.h5", ["lstm"], ("lstm", "top"), "WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         ("long_masked.keras", ["lstm"], ("masked", "top"), "WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         ("odd_lstm.h5", ["lstm"], ("odd",), "RELU", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ("folded_lstm.h5", ["lstm_calls"], None, "WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         ("lstm_saved", ["lstm_calls"], None, "FULLY_CONNECTED", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         ("gru.keras", ["loops"], ("gru",), "FULLY_CONNECTED", "WHILE"),
         ("gru2.h5", ["loops"], ("gru",), "FULLY_CONNECTED", "WHILE"),
