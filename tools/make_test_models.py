@@ -112,6 +112,25 @@ def flex(converter: tf.lite.TFLiteConverter) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
 
 
+class Until(tf.Module):
+    """Goes on until a step is small: the condition of its loop reads a float that the loop carries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = tf.Variable(np.random.default_rng(3).normal(0, 0.3, (8, 8)).astype("float32"))
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8), name="x")])
+    def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        def body(turn: tf.Tensor, state: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            new = 0.5 * tf.tanh(state @ self.kernel) + 0.5 * x
+            return turn + 1, new, tf.reduce_max(tf.abs(new - state), axis=1)
+
+        def is_going(turn: tf.Tensor, state: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+            return tf.logical_and(turn < 60, step[0] > 0.05)
+
+        return {"y": tf.while_loop(is_going, body, (0, x, tf.abs(x[:, 0]) + 1.0))[1]}
+
+
 class Sum(tf.Module):
     """Adds up what it has been given so far: a resource variable is written in every inference."""
 
@@ -122,6 +141,12 @@ class Sum(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((1, 4), name="x")])
     def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": self.total.assign(self.total + x).read_value()}
+
+
+def until() -> bytes:
+    module = Until()
+    function = module.call.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert()
 
 
 def remembering() -> bytes:
@@ -146,6 +171,7 @@ def main() -> None:
         "embedding": convert(embedding()),
         "lstm": convert(lstm()),
         "remembering": remembering(),
+        "loop_until": until(),
         "flex": convert(inverse(), flex),
         "custom": convert(inverse(), custom),
         "branch": convert(branch()),

@@ -43,9 +43,12 @@ class _Loop:
     def settle(self, number: int) -> bool:
         """Gives the value `number` one dtype and scale everywhere; returns whether anything was changed."""
         given, result = (side.tensors[int(index[number])] for side, index in self._borders())
-        if INTEGERS.isdisjoint((given.type, result.type)):
+        told = self._condition.tensors[int(self._condition.inputs[number])]
+        if INTEGERS.isdisjoint((given.type, result.type, told.type)):
             return False
-        if given.type == result.type and _scale_of(given) == _scale_of(result):
+        if INTEGERS.isdisjoint((given.type, result.type)):
+            self._tell(number, None)
+        elif given.type == result.type and _scale_of(given) == _scale_of(result):
             self._carry_integers(number, given)
         else:
             self._carry_floats(number)
@@ -70,8 +73,7 @@ class _Loop:
             integers = self._add(self._graph, result, like)
             self._op.outputs = _with(self._op.outputs, number, integers)
             self._insert(self._graph, "DEQUANTIZE", integers, result, at=self._place() + 1)
-        told = self._condition.tensors[int(self._condition.inputs[number])]
-        told.type, told.quantization = like.type, like.quantization
+        self._tell(number, like)
 
     def _carry_floats(self, number: int) -> None:
         body = self._body
@@ -84,6 +86,27 @@ class _Loop:
             floats = self._add(body, result, None)
             body.outputs = _with(body.outputs, number, floats)
             self._insert(body, "DEQUANTIZE", result, floats, at=len(body.operators))
+        self._tell(number, None)
+
+    def _tell(self, number: int, like: Any) -> None:
+        """Gives the condition the value as the loop carries it: of the dtype and scale of `like`, floats for
+        None.
+
+        What the condition computes with it stays as it is: it turns the value at its border.
+        """
+        condition = self._condition
+        own = int(condition.inputs[number])
+        tensor = condition.tensors[own]
+        wanted = TensorType.FLOAT32 if like is None else like.type
+        if tensor.type == wanted and (like is None or _scale_of(tensor) == _scale_of(like)):
+            return
+        if like is not None and not any(own in map(int, op.inputs) for op in condition.operators):
+            tensor.type, tensor.quantization = like.type, like.quantization
+            return
+        carried = self._add(condition, own, like)
+        condition.inputs = _with(condition.inputs, number, carried)
+        name = "DEQUANTIZE" if tensor.type == TensorType.FLOAT32 else "QUANTIZE"
+        self._insert(condition, name, carried, own, at=0)
 
     def _place(self) -> int:
         return next(i for i, one in enumerate(self._graph.operators) if one is self._op)

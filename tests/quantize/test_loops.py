@@ -10,6 +10,8 @@ from devicekit.graph.read import read_graph
 from devicekit.quantize.spans import with_loops
 from tests.quantize.building import build
 
+# A loop of 60 turns at most, which ends where a float that it carries is small.
+CONDITION = Path(__file__).parent.parent / "data" / "tflite" / "loop_until.tflite"
 LOOP = Path(__file__).parent.parent / "data" / "tflite" / "gru_loop.tflite"
 
 
@@ -42,6 +44,14 @@ def test_with_float_borders_a_loop_carries_floats_and_computes_in_integers(tmp_p
     assert one.path and one.findings == () and one.fidelity and one.fidelity.cosine > 0.999
     values = carried(read_graph(one.path))
     assert {dtype for value in values for dtype, _, _ in value} <= {"float32", "int32"}
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8_float_io", "int16x8", "dynamic_int8"])
+def test_a_condition_reads_what_the_loop_carries(recipe: str, tmp_path: Path) -> None:
+    (one,) = build(CONDITION, [recipe], data=None, out_dir=tmp_path).candidates
+    assert one.findings == () and one.path
+    assert one.fidelity and one.fidelity.cosine > 0.99
+    assert all(len({dtype for dtype, *_ in value}) == 1 for value in carried(read_graph(one.path)))
 
 
 def test_all_that_a_loop_carries_has_the_range_of_all_its_values() -> None:
