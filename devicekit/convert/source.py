@@ -23,7 +23,7 @@ from devicekit.graph.macs import parameters
 from devicekit.graph.read import read_graph
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 9
+CONVERT_VERSION = 10
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
@@ -155,7 +155,8 @@ def convert_source(
     started = time.monotonic()
     progress.report("convert", detail="reading")
     if format_of(model) == "tflite":
-        _refuse_options(model, {"--shape": shapes, "--custom-objects": custom_objects})
+        given = {"--shape": shapes, "--custom-objects": custom_objects, "--stateless": stateless}
+        _refuse_options(model, given)
         return _passed_through(model, started)
     custom_objects = Path(custom_objects) if custom_objects else None
     if custom_objects and not custom_objects.is_file():

@@ -151,10 +151,11 @@ def _state(bench: Bench, graph: Graph, outputs: Sequence[str]) -> Iterator[Findi
     ops = keeping_state(graph)
     if keeping_state(bench.graph) or not (ops or outputs):
         return
+    by = f" ({', '.join(ops)})" if ops else ""
     changed = f": {', '.join(outputs)} changed on the same input" if outputs else ""
     yield Finding(
         "state",
-        f"it keeps a state between inferences, the float model does not ({', '.join(ops)}){changed}",
+        f"it keeps a state between inferences, the float model does not{by}{changed}",
         "choose another recipe",
         op=next(iter(ops), None),
     )

@@ -194,6 +194,7 @@ def test_options_of_keras_models_are_refused_for_a_tflite(odd: Path, tmp_path: P
     options: list[tuple[str, Any]] = [
         ("--shape", {"shapes": {"x": (1, 4, 3)}}),
         ("--custom-objects", {"custom_objects": tmp_path}),
+        ("--stateless", {"stateless": True}),
     ]
     for name, given in options:
         with pytest.raises(UsageError) as caught:

@@ -1,22 +1,30 @@
 """LSTM layers as plain operators: nothing in the .tflite remembers one sequence when the next one comes.
 
 LiteRT's fused LSTM keeps its state in variables from one inference to the next, which no Keras model without
-state means; its C API does not even open such a file. So the input is multiplied with the kernel for all
-steps at once, and the steps are written out, or run in a loop of some at a time where they are many.
+state means; its C API does not even open such a file. So the steps are written out, or run in a loop of some
+at a time where they are many, and the inputs of those are multiplied with the kernel at once.
 
-Measured on x86-64, one thread, float32 / dynamic_int8, milliseconds, by LiteRT 2.3 (November 2026):
+What the kit made before (fused, int8 by TensorFlow's quantizer; Keras's loop where there is a mask or a
+state) and makes now, in one run on x86-64 by LiteRT 2.3, one thread (November 2026). By steps, inputs, units
+and output: milliseconds of float32, dynamic_int8 and int8; KiB of the float32 file; KiB of TFLM's arena for
+float32 and int8 (it lacks an operator of Keras's Masking).
 
-    steps, inputs, units, output   fused   Keras 3's loop   written out    loop of 1     of 8
-    20, 8, 32, sequence            0.016    0.077 / 0.075  0.008 / 0.008  0.023 / 0.023
-    100, 16, 64, last              0.169    0.134 / 0.102  0.111 / 0.070  0.126 / 0.098  0.091 / 0.065
-    100, 16, 64, sequence          0.169    0.487 / 0.460  0.117 / 0.077  0.173 / 0.151  0.109 / 0.078
-    500, 16, 64, last              0.839    0.684 / 0.517  1.378 / 0.428  0.616 / 0.472  0.416 / 0.293
-    500, 16, 64, sequence          0.840    4.531 / 4.713  1.824 / 0.588  1.671 / 1.542  0.691 / 0.465
+                            before                                  now
+    1, 16, 24, last          0.0016 0.0017 0.0069   17    3    3   0.0007 0.0008 0.0007    9    3    4
+    20, 8, 32, sequence      0.0159 0.0163  0.155   22    5    3   0.0089 0.0085 0.0083   59   57   81
+    100, 16, 64, last         0.164  0.166   1.57   83   34   10    0.092  0.068  0.069   96   41   33
+    100, 16, 64, sequence     0.166  0.167   1.58   82   34   10    0.109  0.084  0.079   98  133   63
+    500, 16, 64, last         0.836  0.839   7.76   83  159   42    0.417  0.313  0.310   96  116   71
+    500, 16, 64, sequence     0.819  0.848   7.94   82  159   41    0.648  0.548  0.413   98  608  213
+    60, stacked               0.073  0.202  0.587   29   13    6    0.078  0.081  0.079   60   61   56
+    60, bidirectional, two    0.134  0.347  0.963   51   31   13    0.156  0.165  0.162  124  100  112
+    61, masked, stacked       0.349  0.355      -   43    -    -    0.149  0.152  0.173  103    -    -
+    60, states as inputs      0.233  0.244      -   30   30    -    0.044  0.048  0.046   34   49   33
 
-float32 before (fused, or Keras's loop where there is a mask or a state) and now, of 60 steps of 16 inputs:
-stacked 0.070 and 0.074, bidirectional twice 0.132 and 0.149, masked 0.334 and 0.140, states as inputs 0.224
-and 0.041. 100 steps take 83 KiB fused, 242 written out, 106 in a loop of 8. TFLM runs all but the fused one
-as Keras does, and hangs in Keras 3's loop where that gives a sequence; it concatenates 10 tensors at most.
+Tried besides, of 500 steps that give a sequence, float32: all steps written out 1.8 ms and 886 KiB, Keras 3's
+loop 4.5 ms, one step in a turn of the loop 1.7 ms. All inputs by the kernel before the loop took as long, and
+1523 KiB of TFLM's arena where the loop takes 116 (500 steps, last). TFLM hangs in Keras 3's loop where that
+gives a sequence, and its CONCATENATION takes 10 inputs at most.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -107,14 +115,14 @@ def run_lstm(
     if backwards:
         inputs = tf.reverse(inputs, [1])
         mask = None if mask is None else tf.reverse(mask, [1])
-    rows = tf.matmul(tf.reshape(inputs, (steps, inputs.shape[2])), weights.kernel)
-    rows = rows if weights.bias is None else rows + weights.bias
+    rows = tf.reshape(inputs, (steps, inputs.shape[2]))
     kept = None if mask is None else tf.reshape(mask, (steps, 1))
     begin = State(hidden, carry, hidden if mask is None else tf.zeros_like(hidden))
     cell = _Cell(weights, zero_output_for_mask)
     if writes_out or steps <= MAX_STEPS:
         outputs, state = cell.steps(rows, kept, begin)
-        sequence = tf.concat(outputs, 0) if wants_sequence else None
+        # PACK: TFLM's CONCATENATION takes 10 inputs at most.
+        sequence = tf.stack(outputs) if wants_sequence else None
     else:
         sequence, state = _looped(cell, rows, kept, begin, wants_sequence=wants_sequence)
     if sequence is not None:
@@ -128,9 +136,11 @@ class _Cell:
     zero_output_for_mask: bool
 
     def steps(self, rows: Any, kept: Any, state: State) -> tuple[list[Any], State]:
-        """Returns the output of each step, [1, units], and the state behind them: `rows` [steps, 4 units]
-        are the inputs by the kernel, `kept` [steps, 1] says which count, None: all.
+        """Returns the output of each step, [1, units], and the state behind them: `rows` [steps, inputs] go
+        in, `kept` [steps, 1] says which count, None: all.
         """
+        rows = tf.matmul(rows, self.weights.kernel)
+        rows = rows if self.weights.bias is None else rows + self.weights.bias
         outputs = []
         for number, row in enumerate(_rows_of(rows)):
             state, output = self.step(row, None if kept is None else kept[number : number + 1], state)
@@ -167,14 +177,14 @@ def _looped(cell: _Cell, rows: Any, kept: Any, begin: State, *, wants_sequence: 
     if kept is not None:
         values["output"] = begin.output
     if wants_sequence:  # every row is written before anyone reads it; constant zeros would lie in the file
-        values["sequence"] = rows[:looped, :units]
+        values["sequence"] = _wide(rows[:looped], units)
 
     def is_going(now: Mapping[str, Any]) -> Any:
         return now["at"] < looped
 
     def body(now: Mapping[str, Any]) -> list[dict[str, Any]]:
         at = now["at"]
-        part = tf.slice(rows, [at, 0], [count, 4 * units])
+        part = tf.slice(rows, [at, 0], [count, rows.shape[1]])
         kept_part = None if kept is None else tf.slice(kept, [at, 0], [count, 1])
         outputs, state = cell.steps(part, kept_part, _state_in(now))
         then = {"at": at + count, "hidden": state.hidden, "carry": state.carry}
@@ -191,6 +201,12 @@ def _looped(cell: _Cell, rows: Any, kept: Any, begin: State, *, wants_sequence: 
     if steps > looped:
         outputs, state = cell.steps(rows[looped:], None if kept is None else kept[looped:], state)
     return (tf.concat([behind["sequence"], *outputs], 0) if wants_sequence else None), state
+
+
+def _wide(rows: Any, width: int) -> Any:
+    """Returns `rows` [n, m] cut off or filled up to [n, width]."""
+    missing = width - int(rows.shape[1])
+    return tf.pad(rows, [[0, 0], [0, missing]]) if missing > 0 else rows[:, :width]
 
 
 def _state_in(values: Mapping[str, Any]) -> State:

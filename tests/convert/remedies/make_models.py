@@ -72,6 +72,8 @@ save(
 )
 odd = k2.LSTM(5, name="odd", activation="relu", recurrent_activation="hard_sigmoid", use_bias=False)
 save(sequential(tf_keras, (7, 3), odd), "odd_lstm.h5")
+save(sequential(tf_keras, (20, 3), k2.LSTM(5, return_sequences=True)), "sequence_lstm.h5")
+save(sequential(tf_keras, (200, 3), k2.LSTM(32, return_sequences=False)), "wide_lstm.h5")
 folded = k2.TimeDistributed(k2.LSTM(4), name="folded")  # its steps are the LSTM's batch
 save(sequential(tf_keras, (3, 40, 3), folded), "folded_lstm.h5")
 saved = sequential(tf_keras, (7, 3), k2.LSTM(5, return_sequences=True), k2.LSTM(4))

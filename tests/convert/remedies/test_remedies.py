@@ -11,8 +11,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 from devicekit.convert.source import Source, convert_source
 from devicekit.errors import ConvertError, Unsupported
+from devicekit.graph.inline import with_inline_buffers
 from devicekit.graph.read import read_graph
 from devicekit.graph.state import keeping_state
+from devicekit.runner.micro import is_installed
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +107,31 @@ def test_augmentation_that_was_called_for_training_is_left_out(ailing: Path) -> 
     assert (rewrite.remedy, rewrite.layers) == ("random_layers", ("flip",))
     assert set(ops_of(source)) == {"CONV_2D"}
     assert difference(source, ailing / "augmented.npz") <= 1e-5
+
+
+@pytest.mark.skipif(not is_installed(), reason="pip install tflite-micro (Linux on x86-64)")
+@pytest.mark.parametrize("name", ["lstm.keras", "sequence_lstm.h5", "long_lstm.keras", "long_lstm2.h5"])
+def test_tflm_gives_what_keras_gives_for_every_sample_in_a_row(ailing: Path, name: str) -> None:
+    from tflite_micro.python.tflite_micro import runtime
+
+    source = convert_source(ailing / name)
+    content = with_inline_buffers(source.float_path.read_bytes())
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=1 << 20)
+    with np.load((ailing / name).with_suffix(".npz")) as arrays:
+        samples, expected = arrays["x"], arrays["y"]
+    outputs = []
+    for sample in samples:
+        interpreter.set_input(sample[None], 0)
+        interpreter.invoke()
+        outputs.append(np.copy(interpreter.get_output(0)))
+    assert np.abs(np.concatenate(outputs) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_a_long_lstm_takes_little_of_tflms_arena(ailing: Path) -> None:
+    """Its inputs are multiplied with the kernel in the loop: all at once is 4 units' worth per step."""
+    source = convert_source(ailing / "wide_lstm.h5")
+    graph = read_graph(source.float_path)
+    assert max(tensor.element_count for one in graph.subgraphs for tensor in one.tensors) <= 32 * 4 * 32
 
 
 def test_with_stateless_a_stateful_rnn_starts_from_zeros(ailing: Path) -> None:

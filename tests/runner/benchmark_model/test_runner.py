@@ -28,7 +28,7 @@ from devicekit.errors import (
     WrongOutput,
 )
 from devicekit.measurement import Plan, from_json
-from devicekit.runner.benchmark_model.runner import NO_OUTPUTS, BenchmarkModelRunner
+from devicekit.runner.benchmark_model.runner import NO_OUTPUTS, NO_SEQUENCE, BenchmarkModelRunner
 from devicekit.runner.benchmark_model.tool import MIRROR, VERSION, kind_of, tool_for
 from devicekit.runner.measure import RunnableModel, measure_prepared, runner_for
 from devicekit.runner.measuring import Measuring
@@ -179,6 +179,20 @@ def test_the_classic_tool_is_fed_and_its_outputs_are_compared(
     assert "--input_layer_shape=1,8" in arguments
     assert "--num_threads=2" in arguments
     assert from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_of_a_model_that_keeps_a_state_the_last_outputs_are_compared_with_nothing(
+    host: LocalDevice, golden: Path, tmp_path: Path
+) -> None:
+    with np.load(golden) as file:
+        arrays = dict(file)
+    np.savez(golden, **arrays, **{"later/y": arrays["out/y"] + 1})
+    name = f"{sha256_file(warmup_model())[:12]}."
+    more = f"cat {golden.parent}/y.bin >{name}outputs.bin"
+    tool = write_tool(tmp_path / "tool", captured("classic-logcat-percentiles"), more=more)
+    found = measured(host, tool, golden)
+    assert found.conditions["verified"] is None
+    assert found.notes == (NO_SEQUENCE,)
 
 
 def test_outputs_that_differ_are_wrong(host: LocalDevice, golden: Path, tmp_path: Path) -> None:
