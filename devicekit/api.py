@@ -42,6 +42,8 @@ def deploy(
     keep_all: bool = False,
     store: str | Path | None = None,
     timeout_s: float | None = None,
+    accept_data: bool = False,
+    keep_worst: int = 1,
     **loading: Unpack[Loading],
 ) -> Deployment:
     """Returns the deployment of `model` on `profile`, filed in `folder` (default MODEL.PROFILE, here).
@@ -53,6 +55,8 @@ def deploy(
     fit.choose.TIE_BREAKS says what decides between those that fit. `io` is the type of inputs and outputs of
     recipes that quantize them. `loading` is of convert_source: `trust`, `custom_objects`, `shapes`, …
     `device` is an address, an alias of the fleet file or "auto" (discover.choose), `measuring` how to use it.
+    `accept_data` goes on with data that the float model makes nothing of. `keep_worst` samples of each
+    recipe, those furthest from the float model, are filed in the folder worst.
     `timeout_s` bounds the silence of every step. Where nothing fits, or the device is lost on the way,
     `chosen` is None and `error` says why.
     Raises ProfileError, RecipeError, UsageError, ModelError, DeviceError and MeasurementError.
@@ -69,6 +73,8 @@ def deploy(
             min_top1_agreement=min_top1_agreement,
             io=io,
             timeout_s=timeout_s,
+            accept_data=accept_data,
+            keep_worst=keep_worst,
             **loading,
         ),
         Budgets(

@@ -15,6 +15,7 @@ from devicekit.cli.options import (
     on_device,
     recipes_to_try,
     stored,
+    worst,
 )
 
 
@@ -29,6 +30,7 @@ from devicekit.cli.options import (
 @click.option("--keep-all", is_flag=True, help="Keep the .tflite of every candidate.")
 @budgets
 @building
+@worst
 @loading
 @stored
 @click.option("--no-store", "store", flag_value="", help="File it in the output folder alone.")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from devicekit.cli.frame import Answer, framed
-from devicekit.cli.options import RECIPES, budgets, building, keep_given, loading
+from devicekit.cli.options import RECIPES, budgets, building, keep_given, loading, worst
 
 DOES_NOT_FIT = 3
 
@@ -52,6 +52,7 @@ def check(model: str, profile: str, **options: Any) -> Answer:
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @budgets
 @building
+@worst
 @loading
 @framed()
 def convert(model: str, recipes: tuple[str, ...], **options: Any) -> Answer:

@@ -222,6 +222,14 @@ def _rate(text: str | None) -> float | None:
     return rate
 
 
+worst = click.option(
+    "--keep-worst",
+    type=click.IntRange(0),
+    metavar="N",
+    help="File the N samples of each recipe that are furthest from the float model.",
+)
+
+
 def building(command: F) -> F:
     """Adds the options of every command that quantizes and chooses: data, metric, thresholds, preference."""
     for option in (
@@ -242,7 +250,13 @@ def building(command: F) -> F:
             "--eval",
             "eval_function",
             metavar="FILE.py:FUNCTION",
-            help="Own metric: function(predict) -> float.",
+            help="Own metric: function(predict) -> float, or one for each sample.",
+        ),
+        click.option(
+            "--accept-data",
+            is_flag=True,
+            default=None,
+            help="Go on with data that the float model makes nothing of.",
         ),
         click.option(
             "--data",

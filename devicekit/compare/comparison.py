@@ -111,6 +111,18 @@ class Comparison:
         }
         return {what: labels for what, labels in found.items() if 0 < len(labels) < len(self.entries)}
 
+    @property
+    def accuracies(self) -> dict[str, float | None]:
+        """Returns the accuracies of all models on the same samples, the most that any were compared on.
+
+        None of one that was compared on fewer, as it is slow: accuracies on different samples do not compare.
+        """
+        fidelities = [(e.subject.label, e.likeness.fidelity if e.likeness else None) for e in self.entries]
+        count = max((one.count for _, one in fidelities if one), default=0)
+        found = {label: one.task_metric if one and one.count == count else None for label, one in fidelities}
+        of_first = [one.float_task_metric for _, one in fidelities if one and one.count == count]
+        return {**found, self.first.subject.label: next(iter(of_first), None)}
+
     def _memory(self) -> dict[str, float]:
         """Returns must-have memory of those whose evidence is the first one's."""
         evidence = None if self.first.measurement is None else self.first.measurement.evidence
@@ -122,14 +134,9 @@ class Comparison:
         }
 
     def _accuracy(self) -> dict[str, float]:
-        """Returns the accuracies, negated, of all that have one."""
-        accuracies = {}
-        for entry in self.entries:
-            fidelity = entry.likeness.fidelity if entry.likeness else None
-            if fidelity and fidelity.task_metric is not None and fidelity.float_task_metric is not None:
-                accuracies[self.first.subject.label] = -fidelity.float_task_metric
-                accuracies[entry.subject.label] = -fidelity.task_metric
-        return accuracies
+        """Returns the accuracies, negated, of all that have one to compare."""
+        found = {label: -value for label, value in self.accuracies.items() if value is not None}
+        return found
 
     def _accuracy_error(self) -> float:
         """Returns what chance alone may make of accuracies: two standard errors of the best one's share."""

@@ -56,7 +56,7 @@ def likeness(first: Subject, other: Subject, *, data: str | None, timeout_s: flo
         ) from failure
     if "refused" in state:
         return Likeness(None, state["refused"])
-    return Likeness(Fidelity(**state["fidelity"]), None, state["inputs"], tuple(state["notes"]))
+    return Likeness(Fidelity.from_json(state["fidelity"]), None, state["inputs"], tuple(state["notes"]))
 
 
 def _difference(first: Subject, other: Subject) -> str | None:

@@ -61,10 +61,15 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if data.is_random
         else find_scores(reference, _first(data.labels, count), source=data.source)
     )
+    found = fidelity.compare(reference, outputs[other], scores, is_random=data.is_random)
     yield {
-        "fidelity": asdict(fidelity.compare(reference, outputs[other], scores)),
+        "fidelity": asdict(found),
         "inputs": f"{count} samples of {data.source}" if not data.is_random else f"{count} {data.source}",
-        "notes": [*_notes(reference), *(f"output {name} is random: not compared" for name in sorted(random))],
+        "notes": [
+            *_notes(reference),
+            *([f"{other}: its cosine is that of {found.worst}, by its own spread"] if found.channel else []),
+            *(f"output {name} is random: not compared" for name in sorted(random)),
+        ],
     }
 
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
@@ -21,9 +21,10 @@ from devicekit.errors import ConvertError, LoadError, ModelError, UsageError
 from devicekit.graph.layers import NO_LAYERS, Layers
 from devicekit.graph.macs import parameters
 from devicekit.graph.read import read_graph
+from devicekit.graph.told import Told, told_ranges
 
 # Raise it when a conversion by the same packages would come out different: it is part of the cache's key.
-CONVERT_VERSION = 10
+CONVERT_VERSION = 11
 
 _PACKAGES = ("tensorflow", "tf-keras", "keras", "ai-edge-litert")
 _SOURCE_NAME = "source.json"
@@ -97,7 +98,7 @@ class Source:
     for a .tflite, and where outputs are random. `seconds` is what this call took, `cached` whether nothing
     was converted. `rewrites` are the remedies that were applied, `layers` the Keras layers. `unverified` says
     why the .tflite could not be compared with Keras, None where it was. `outside` are the parts of the model
-    that run before and behind the .tflite.
+    that run before and behind the .tflite. `told` are the ranges of float inputs that the model itself tells.
     """
 
     model: Path
@@ -115,6 +116,7 @@ class Source:
     layers: Layers = NO_LAYERS
     unverified: str | None = None
     outside: tuple[Outside, ...] = ()
+    told: Mapping[str, Told] = field(default_factory=dict)
 
 
 class Loading(TypedDict, total=False):
@@ -213,6 +215,7 @@ def convert_source(
         layers=Layers(**result["layers"]),
         unverified=result["unverified"],
         outside=tuple(Outside.read(one, entry) for one in result["outside"]),
+        told={name: Told.read(one) for name, one in result["told"].items()},
     )
 
 
@@ -303,4 +306,5 @@ def _passed_through(model: Path, started: float) -> Source:
         seconds=time.monotonic() - started,
         cached=False,
         versions={},
+        told=told_ranges(graph),
     )

@@ -123,14 +123,14 @@ def quality_findings(budgets: Budgets, fidelity: Fidelity | None) -> Iterator[Fi
     allowed = budgets.max_accuracy_drop
     if allowed is None or fidelity is None:
         return
-    metric, float_metric = fidelity.task_metric, fidelity.float_task_metric
-    if metric is None or float_metric is None:
+    float_metric, change = fidelity.float_task_metric, fidelity.change
+    if change is None or float_metric is None:
         return
-    drop = float_metric - metric
+    drop = -change.value
     if drop > allowed + METRIC_ERROR:
         yield Finding(
             "accuracy_drop",
-            f"task metric {metric:.4g}, {drop:.3g} below the float model's {float_metric:.4g}, "
+            f"task metric {float_metric - drop:.4g}, {drop:.3g} below the float model's {float_metric:.4g}, "
             f"--max-accuracy-drop is {allowed:g}",
             remedy="use a closer recipe, or raise --max-accuracy-drop",
             excess=1 + (drop - allowed) / max(abs(float_metric), 1e-6),

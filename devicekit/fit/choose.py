@@ -21,10 +21,12 @@ PREFERENCES = tuple(TIE_BREAKS)
 def choose(candidates: Sequence[Candidate], prefer: Prefer) -> list[Candidate]:
     """Returns the candidates with the best one that fits marked "chosen"; none where nothing fits.
 
-    Those that another one dominates are marked too, and never chosen.
+    Those that another one dominates are marked too, and never chosen. What was calibrated on random inputs is
+    chosen only where nothing else fits.
     """
     candidates = mark_dominated(candidates)
     front = [c for c in candidates if c.status == "fits" and c.dominated_by is None]
+    front = [c for c in front if not c.made_up_ranges] or front
     if not front:
         return candidates
     for dimension in TIE_BREAKS[prefer]:
@@ -72,7 +74,8 @@ def reason(candidates: Sequence[Candidate], prefer: Prefer) -> str:
         return "best task metric" if has_metric else "closest to the float model"
     if chosen.measurement is None:
         return "smallest that keeps quality; nothing was measured, `devicekit deploy` does"
-    fastest = min(c.measurement.latency.typical_us for c in candidates if c.measurement and not c.findings)
+    compared = [c for c in candidates if c.made_up_ranges == chosen.made_up_ranges and not c.findings]
+    fastest = min(c.measurement.latency.typical_us for c in compared if c.measurement)
     if chosen.measurement.latency.typical_us <= fastest:
         return "fastest that keeps quality"
     slower = max(chosen.measurement.latency.typical_us / fastest, SAME_LATENCY) - 1

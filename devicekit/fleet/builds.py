@@ -13,6 +13,7 @@ from devicekit.cache import cached, key_of, sha256_tree
 from devicekit.convert.source import convert_source
 from devicekit.device.temporary import folder_prefix
 from devicekit.errors import DevicekitError, DoesNotFit
+from devicekit.fit.budgets import Budgets
 from devicekit.fit.candidate import Candidate
 from devicekit.fit.choose import choose, nearest_miss
 from devicekit.fleet.plan import FleetPlan, Job
@@ -110,7 +111,9 @@ def _build(job: Job, profile: Profile, making: Making, folder: Path) -> None:
     source = convert_source(job.model, flex=profile.ops.flex, **making.loading())
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as scratch:
         built = quantized(source, profile.recipes.try_, making, profile=profile, out_dir=Path(scratch))
-        candidates = choose(screen(profile, built.candidates, source.layers), profile.recipes.prefer)
+        budgets = Budgets(min_cosine=making.min_cosine, min_top1_agreement=making.min_top1_agreement)
+        screened = screen(profile, built.candidates, source.layers, budgets)
+        candidates = choose(screened, profile.recipes.prefer)
         chosen = next((one for one in candidates if one.status == "chosen"), None)
         miss, remedy = ("", "") if chosen else nearest_miss(candidates)
         best = chosen or candidates[0]
@@ -136,8 +139,9 @@ def _read(folder: Path) -> Artifact:
         size_bytes=one["size_bytes"],
         sha256=one["sha256"],
         status=one["status"],
-        fidelity=None if one["fidelity"] is None else Fidelity(**one["fidelity"]),
+        fidelity=None if one["fidelity"] is None else Fidelity.from_json(one["fidelity"]),
         golden=folder / _GOLDEN if (folder / _GOLDEN).is_file() else None,
+        made_up_ranges=one["made_up_ranges"],
         notes=tuple(one["notes"]),
     )
     return Artifact(candidate, facts["versions"], facts["miss"], facts["remedy"])

@@ -1,10 +1,12 @@
 """Says which values a model's inputs take, as far as the file tells, and makes random ones."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import LoadError, UsageError
 from devicekit.graph.model import DTYPE_BITS, Graph, Op, Subgraph, Tensor
 from devicekit.graph.read import read_constant
+from devicekit.graph.told import NOTHING_TOLD, Told, draw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +65,23 @@ def random_range(graph: Graph, name: str) -> tuple[float, float]:
     return 0, min(_FREE_INTEGER_HIGH, high)
 
 
-def random_inputs(graph: Graph, count: int, seed: int) -> dict[str, "np.ndarray[Any, Any]"]:
+def index_inputs(graph: Graph) -> dict[str, int]:
+    """Returns the float inputs, by name, that are indices, with the rows of the table they point into."""
+    rows = {
+        name: _lookup_rows(graph, graph.main, tensor.index)
+        for name, tensor in graph.input_tensors.items()
+        if tensor.dtype in _FLOATS
+    }
+    return {name: count for name, count in rows.items() if count}
+
+
+def random_inputs(
+    graph: Graph, count: int, seed: int, told: Mapping[str, Told] = NOTHING_TOLD
+) -> dict[str, "np.ndarray[Any, Any]"]:
     """Returns `count` samples for each input, by its name: [count, *shape[1:]] of the input's dtype.
 
-    The first axis is the batch; other open dimensions are 1. Equal seeds give equal values. Raises UsageError
+    The first axis is the batch; other open dimensions are 1. Equal seeds give equal values. Float inputs are
+    within what is `told` of them by name, else within 0..1. Raises UsageError
     for inputs that cannot be drawn (strings, handles) or that would take more than 1 GiB.
     """
     import numpy as np
@@ -77,8 +92,10 @@ def random_inputs(graph: Graph, count: int, seed: int) -> dict[str, "np.ndarray[
         shape = (count, *(max(dim, 1) for dim in tensor.shape[1:]))
         _check(graph, name, tensor, count=count)
         low, high = random_range(graph, name)
-        if tensor.dtype in _FLOATS:
-            values: Any = generator.uniform(low, high, shape)
+        if tensor.dtype in _FLOATS and name in told:
+            values: Any = draw(told[name], shape, generator)
+        elif tensor.dtype in _FLOATS:
+            values = generator.uniform(low, high, shape)
         elif tensor.dtype.startswith("complex"):
             values = generator.random(shape) + 1j * generator.random(shape)
         else:

@@ -37,6 +37,8 @@ def convert(
     path: str | Path | None = None,
     overwrite: bool = False,
     timeout_s: float | None = None,
+    accept_data: bool = False,
+    keep_worst: int = 0,
     **loading: Unpack[Loading],
 ) -> Conversion:
     """Returns the .tflite made of `model` by `recipe`, or by the best recipe of `profile`; written to `path`.
@@ -55,6 +57,8 @@ def convert(
         min_top1_agreement=min_top1_agreement,
         io=io,
         timeout_s=timeout_s,
+        accept_data=accept_data,
+        keep_worst=keep_worst,
         **loading,
     )
     target = None if profile is None else making.applied_to(profile)
@@ -75,7 +79,7 @@ def convert(
         refuse_unlisted(making.custom_ops, None)
     with output.scratch_file(path, overwrite=overwrite) as place:
         source = convert_source(model, flex=bool(target and target.ops.flex), **making.loading())
-        built = quantized(source, recipes, making, profile=target, out_dir=place.scratch)
+        built = quantized(source, recipes, making, profile=target, budgets=budgets, out_dir=place.scratch)
         check_built(budgets, built)
         candidates = choose(
             screen(target, built.candidates, source.layers, budgets),

@@ -15,7 +15,7 @@ from devicekit.device.seam import Device, DeviceFacts
 from devicekit.errors import DeviceError, MeasurementError, OutOfMemory
 from devicekit.finding import Finding
 from devicekit.fit.budgets import Budgets, check_before, check_built, out_of_memory
-from devicekit.fit.candidate import Candidate, reject
+from devicekit.fit.candidate import Candidate, is_only_unlike, reject
 from devicekit.fit.choose import choose
 from devicekit.graph.read import read_graph
 from devicekit.measurement import Measurement, Plan, pooled
@@ -65,7 +65,9 @@ def deploy(
         with steps("convert"):
             source = convert_source(model, flex=target.ops.flex, **making.loading())
         with steps("quantize"):
-            built = quantized(source, target.recipes.try_, making, profile=target, out_dir=place.scratch)
+            built = quantized(
+                source, target.recipes.try_, making, profile=target, budgets=budgets, out_dir=place.scratch
+            )
         check_built(budgets, built)
         candidates = screen(target, built.candidates, source.layers, budgets)
         with steps("measure"), connect(found.address, **measuring.access()) as board:
@@ -114,12 +116,13 @@ def _measure_fitting(
 ) -> tuple[list[Candidate], DeviceError | None]:
     """Returns the candidates, and why the device failed on the way; None where it did not.
 
-    Those that fit come with their measurement, or rejected for what it showed.
+    Those that fit, and those that are only too far from the float model, come with their measurement, or
+    rejected for what it showed.
     """
     models = {
         c.recipe: RunnableModel(c.path, c.sha256, golden=c.golden)
         for c in candidates
-        if c.status == "fits" and c.path and c.sha256
+        if (c.status == "fits" or is_only_unlike(c)) and c.path and c.sha256
     }
     rounds = measure_in_rounds(board, models, plan, count=ROUNDS, how=measuring)
     results = []

@@ -33,6 +33,8 @@ class Making:
     stateless: bool = False
     custom_ops: Sequence[str] = ()
     timeout_s: float | None = None
+    accept_data: bool = False
+    keep_worst: int = 0
 
     def applied_to(self, profile: "str | Path | Profile") -> "Profile":
         """Returns the profile with what is set here. Raises ProfileError, RecipeError, UsageError."""

@@ -25,6 +25,7 @@ MANIFEST = "manifest.json"
 REPORT = "report.json"
 ARRAY = "model_data"  # the name that TFLM's examples use
 CANDIDATES = "candidates"
+WORST = "worst"
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ def file_deployment(deployment: Deployment, place: Place, *, keep_all: bool) -> 
 def file_conversion(conversion: Conversion, place: Place) -> Conversion:
     """Writes the chosen .tflite to the place's target; writes nothing where nothing was chosen.
 
-    What runs outside the model comes beside it: NAME.preprocess.py for NAME.tflite. Raises UsageError where
-    one of those exists already.
+    What runs outside the model comes beside it: NAME.preprocess.py for NAME.tflite; and its worst samples, as
+    NAME.worst.npz. Raises UsageError where one of those exists already.
     """
-    for part in conversion.source.outside:
-        for file in part.files:
-            beside = place.target.with_name(f"{place.target.stem}.{file.name}")
-            _refuse_existing(beside, overwrite=place.overwrite)
+    stem = place.target.stem
+    worst = place.target.with_name(f"{stem}.{WORST}.npz")
+    beside = [place.target.with_name(f"{stem}.{f.name}") for p in conversion.source.outside for f in p.files]
+    for file in beside + ([worst] if conversion.chosen and conversion.chosen.worst else []):
+        _refuse_existing(file, overwrite=place.overwrite)
     kept = []
     for candidate in conversion.candidates:
         path = None
@@ -108,7 +110,9 @@ def file_conversion(conversion: Conversion, place: Place) -> Conversion:
             with _writing(path):
                 _refuse_existing(path, overwrite=place.overwrite)
                 os.replace(candidate.path, path)
-        kept.append(_moved(candidate, path))
+                if candidate.worst is not None:
+                    os.replace(candidate.worst, worst)
+        kept.append(_moved(candidate, path, worst if path and candidate.worst else None))
     source = conversion.source
     if conversion.chosen is not None:
         folder = place.target.parent
@@ -140,7 +144,18 @@ def _fill(made: Path, deployment: Deployment, *, target: Path, keep_all: bool) -
             shutil.move(candidate.path, made / inside)
             if candidate.status == "chosen" and deployment.profile.device.kind == "microcontroller":
                 _write_array(made / inside, made)
-        kept.append(_moved(candidate, None if inside is None else target / inside))
+        worst = None
+        if candidate.worst is not None:
+            worst = Path(WORST, f"{deployment.name}.{candidate.recipe}.npz")
+            (made / WORST).mkdir(exist_ok=True)
+            shutil.move(candidate.worst, made / worst)
+        kept.append(
+            _moved(
+                candidate,
+                None if inside is None else target / inside,
+                None if worst is None else target / worst,
+            )
+        )
     deployment = replace(deployment, candidates=tuple(kept), folder=target)
     if any(candidate.path for candidate in kept):
         source = _outside_filed(deployment.source, made, target, deployment.name)
@@ -198,12 +213,12 @@ def _tensors(path: Path) -> dict[str, Any]:
     }
 
 
-def _moved(candidate: Candidate, path: Path | None) -> Candidate:
-    """Returns the candidate with the path of its file as filed, and the measurement named after it."""
+def _moved(candidate: Candidate, path: Path | None, worst: Path | None) -> Candidate:
+    """Returns the candidate with the paths of its files as filed, and the measurement named after it."""
     measurement = candidate.measurement
     if measurement is not None and path is not None:
         measurement = replace(measurement, model=path.name)
-    return replace(candidate, path=path, golden=None, measurement=measurement)
+    return replace(candidate, path=path, golden=None, worst=worst, measurement=measurement)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

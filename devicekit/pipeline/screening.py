@@ -1,7 +1,7 @@
 """Screening: what the recipes built, as candidates, rejected for the rules and budgets that they break."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from devicekit.measurement import Measurement
 from devicekit.pipeline.making import Making, given
 from devicekit.predict.memory import delegate_of, plan_memory
 from devicekit.quantize.build import ORIGINAL, BuildResult, Built, build, unverified
-from devicekit.quantize.fidelity import COSINE_ERROR, Fidelity, Thresholds
+from devicekit.quantize.fidelity import Fidelity
+from devicekit.quantize.quality import MAX_METRIC_DROP, MAX_STEP, MIN_COSINE, MIN_TOP1, Miss, Thresholds
 from devicekit.quantize.recipes import CALIBRATED, base_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,13 @@ SECOND_SOURCE = "devicekit.convert.inside.static_int8"
 
 
 def quantized(
-    source: Source, recipes: Sequence[str], making: Making, *, profile: "Profile | None", out_dir: Path
+    source: Source,
+    recipes: Sequence[str],
+    making: Making,
+    *,
+    profile: "Profile | None",
+    out_dir: Path,
+    budgets: Budgets = NO_BUDGETS,
 ) -> BuildResult:
     """Returns what the recipes make of the float model; where nothing here runs that, it alone.
 
@@ -46,7 +53,10 @@ def quantized(
         eval_function=making.eval_function,
         out_dir=out_dir,
         second_source=SECOND_SOURCE,
-        **demands(profile),
+        told=source.told,
+        accept_data=making.accept_data,
+        keep_worst=making.keep_worst,
+        **demands(profile, budgets),
         **given({"timeout_s": making.timeout_s}),
     )
     if making.recipes and [one.recipe for one in built.candidates] == [ORIGINAL]:
@@ -58,15 +68,31 @@ def quantized(
     return built
 
 
-def demands(profile: "Profile | None") -> dict[str, Any]:
+def demands(profile: "Profile | None", budgets: Budgets = NO_BUDGETS) -> dict[str, Any]:
     """Returns what `build` must know of the profile: its thresholds, and what its runtime lacks."""
     if profile is None:
         return {}
-    quality = profile.quality
     return {
-        "wanted": Thresholds(quality.min_cosine, quality.min_top1_agreement),
+        "wanted": thresholds(profile, budgets),
         "dense_version": highest_version(profile.runtime, "FULLY_CONNECTED"),
     }
+
+
+def thresholds(profile: "Profile | None", budgets: Budgets = NO_BUDGETS) -> Thresholds:
+    """Returns what a candidate must keep: what the profile says, and what the caller's flags say instead."""
+    cosine, agreement = budgets.min_cosine, budgets.min_top1_agreement
+    asked = tuple(given({MIN_COSINE: cosine, MIN_TOP1: agreement}))
+    if profile is None:
+        return Thresholds(cosine, agreement, asked=asked)
+    of_profile = profile.quality
+    return Thresholds(
+        min_cosine=of_profile.min_cosine if cosine is None else cosine,
+        min_top1_agreement=of_profile.min_top1_agreement if agreement is None else agreement,
+        max_step=of_profile.max_step,
+        # --max-accuracy-drop says the same, as the caller wants it.
+        max_metric_drop=None if budgets.max_accuracy_drop is not None else of_profile.max_metric_drop,
+        asked=asked,
+    )
 
 
 def screen(
@@ -84,17 +110,18 @@ def screen(
 
 
 def _screen_one(profile: "Profile | None", built: Built, layers: Layers, budgets: Budgets) -> Candidate:
-    is_calibrated = base_of(built.recipe) in CALIBRATED
-    findings = list(built.findings)
+    findings, notes = list(built.findings), list(built.notes)
     if built.path is not None and not findings:
         graph = with_layers(read_graph(built.path), layers)
         rules = check_graph(profile, graph) if profile is not None else []
+        wanted = thresholds(profile, budgets)
         findings = [
             *static_findings(budgets, profile, graph),
             *(finding for finding in rules if finding.rule not in budgets.overridden),
-            *quality_findings(profile, built.fidelity, budgets, is_calibrated=is_calibrated),
+            *quality_findings(wanted, built.fidelity, is_calibrated=base_of(built.recipe) in CALIBRATED),
             *budget_rules.quality_findings(budgets, built.fidelity),
         ]
+        notes += _undecided(wanted, built.fidelity)
     status: Status = "failed" if built.path is None else "rejected" if findings else "fits"
     return Candidate(
         recipe=built.recipe,
@@ -105,7 +132,9 @@ def _screen_one(profile: "Profile | None", built: Built, layers: Layers, budgets
         findings=tuple(findings),
         fidelity=built.fidelity,
         golden=built.golden,
-        notes=built.notes,
+        made_up_ranges=built.made_up_ranges,
+        worst=built.worst,
+        notes=tuple(notes),
     )
 
 
@@ -122,44 +151,77 @@ def static_findings(budgets: Budgets, profile: "Profile | None", graph: Graph) -
 
 
 def quality_findings(
-    profile: "Profile | None",
-    fidelity: Fidelity | None,
-    budgets: Budgets = NO_BUDGETS,
-    *,
-    is_calibrated: bool,
-) -> Iterable[Finding]:
-    """Outputs stay within quality.min_cosine and quality.min_top1_agreement of the float model's.
-
-    `budgets` win over the profile.
-    """
+    wanted: Thresholds, fidelity: Fidelity | None, *, is_calibrated: bool
+) -> Iterator[Finding]:
+    """Outputs stay as close to the float model's as is wanted: one finding per rule that is broken."""
     if fidelity is None:
         return
-    minimum, origin = _threshold(budgets.min_cosine, profile, "min_cosine", flag="--min-cosine")
-    if minimum is not None and fidelity.cosine < minimum - COSINE_ERROR:
-        yield Finding(
-            rule="quality.min_cosine",
-            detail=f"cosine {fidelity.cosine:.6g} < {minimum:g}{origin}",
-            remedy=_accept(fidelity.cosine, "--min-cosine", is_calibrated=is_calibrated),
-            excess=minimum / max(fidelity.cosine, 1e-6),
-        )
-    agreement = fidelity.top1_agreement
-    minimum, origin = _threshold(budgets.min_top1_agreement, profile, "min_top1_agreement", flag="--min-top1")
-    if agreement is not None and minimum is not None and agreement < minimum:
-        yield Finding(
-            rule="quality.min_top1_agreement",
-            detail=f"top-1 {agreement * 100:.1f} % < {minimum * 100:g} %{origin}",
-            remedy=_accept(agreement, "--min-top1", is_calibrated=is_calibrated),
-            excess=minimum / max(agreement, 1e-6),
-        )
+    misses = list(wanted.misses(fidelity))
+    # More samples give no finer steps.
+    is_calibrated = is_calibrated and all(miss.rule != MAX_STEP for miss in misses)
+    for miss in misses:
+        detail, remedy = _WORDED[miss.rule](miss, fidelity, is_calibrated)
+        if miss.rule in wanted.asked:
+            detail += f" ({_FLAGS[miss.rule]})"
+        yield Finding(miss.rule, detail, remedy, excess=_excess(miss))
 
 
-def _threshold(
-    budget: float | None, profile: "Profile | None", key: str, *, flag: str
-) -> tuple[float | None, str]:
-    """Returns the threshold that holds, None for none, and " (FLAG)" where the flag set it."""
-    if budget is not None:
-        return budget, f" ({flag})"
-    return (None if profile is None else getattr(profile.quality, key)), ""
+def _excess(miss: Miss) -> float:
+    """Returns how many times the limit is missed."""
+    if miss.found > miss.limit:
+        return miss.found / max(miss.limit, 1e-6)
+    return miss.limit / max(miss.found, 1e-6)
+
+
+_FLAGS = {MIN_COSINE: "--min-cosine", MIN_TOP1: "--min-top1"}
+
+
+def _cosine_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+    where = f" of {fidelity.worst}" if fidelity.worst else ""
+    detail = f"cosine{where} {miss.found:.6g} < {miss.limit:g}"
+    return detail, _accept(miss.found, _FLAGS[miss.rule], is_calibrated=is_calibrated)
+
+
+def _top1_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+    detail = f"same class {miss.found * 100:.1f} % < {miss.limit * 100:g} %"
+    return detail, _accept(miss.found, _FLAGS[miss.rule], is_calibrated=is_calibrated)
+
+
+def _step_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+    of, other = "how much it varies", "add its mean in the app"
+    if "[" in (fidelity.step_of or ""):
+        other = "give what measures different things as outputs of their own"
+    elif fidelity.top1_agreement is not None:
+        of, other = "its usual highest probability", "end in logits"
+    detail = f"one step of {fidelity.step_of} is {miss.found:.0%} of {of}, > {miss.limit:.3g}"
+    return detail, f"leave it in float (dynamic_int8, weight_int8, float16), or {other}"
+
+
+def _drop_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+    change = fidelity.change
+    assert change
+    interval = "" if change.low is None else f" (95 %: {change.low:+.3g}…{change.high:+.3g})"
+    detail = f"task metric {change.value:+.3g}{interval} against the float model, {-miss.limit:+.3g} may be"
+    other = "calibrate with more real samples (--data)" if is_calibrated else "use a closer recipe"
+    return detail, f"{other}, or accept it: --max-accuracy-drop {math.ceil(miss.found * 1e4) / 1e4:g}"
+
+
+_WORDED: dict[str, Callable[[Miss, Fidelity, bool], tuple[str, str]]] = {
+    MIN_COSINE: _cosine_words,
+    MIN_TOP1: _top1_words,
+    MAX_STEP: _step_words,
+    MAX_METRIC_DROP: _drop_words,
+}
+
+
+def _undecided(wanted: Thresholds, fidelity: Fidelity | None) -> Iterator[str]:
+    """Yields a note where the samples are too few to tell whether the task metric drops too far."""
+    if fidelity is not None and wanted.is_undecided(fidelity):
+        allowed = wanted.allowed_drop(fidelity)
+        yield (
+            f"undecided on {fidelity.count} labelled samples whether the task metric drops by more than "
+            f"{allowed:.2g}: give more"
+        )
 
 
 def _accept(value: float, option: str, *, is_calibrated: bool) -> str:

@@ -149,6 +149,18 @@ class Quality(Table):
     min_top1_agreement: float = Field(
         0.98, ge=0, le=1, description="Share of samples with the same top class, 0..1, at least."
     )
+    max_step: float = Field(
+        0.125,
+        gt=0,
+        description="One step of a quantized output, as a share of how much it varies (its standard "
+        "deviation), at most: where outputs measure different things, or lie far from 0.",
+    )
+    max_metric_drop: float = Field(
+        0.01,
+        ge=0,
+        description="With labels or --eval, which then decide in place of the rest: how far the metric may "
+        "drop below the float model's, as a share of that.",
+    )
 
 
 class Recipes(Table):

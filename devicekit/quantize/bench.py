@@ -18,12 +18,15 @@ from devicekit.graph.read import read_graph_bytes
 from devicekit.graph.state import LATER, keeping_state
 from devicekit.quantize import fidelity, proof, recipes
 from devicekit.quantize.build import ORIGINAL, Built
-from devicekit.quantize.metric import Metric
+from devicekit.quantize.change import Change, of_scores
+from devicekit.quantize.metric import Metric, Score
 from devicekit.quantize.predictor import Predictor, stacked
+from devicekit.quantize.quality import Thresholds
 from devicekit.quantize.samples import Data, rows
-from devicekit.quantize.scores import Scores
+from devicekit.quantize.scores import Scores, hits
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.words import worded
+from devicekit.quantize.worst import worst_samples, write_worst
 
 Row = Mapping[str, NDArray[Any]]
 
@@ -37,7 +40,7 @@ class Bench:
     `wanted` are the thresholds that a candidate should meet, None where there are none. `dense_version` is
     the highest version of FULLY_CONNECTED that the runtime knows, None for any. `second_source` is the module
     of the child that makes int8 where litert-quantizer cannot, None for none. `timeout_s` is what the
-    parent waits for one step.
+    parent waits for one step. `keep_worst` is how many of the worst samples of each candidate are kept.
     """
 
     model: bytes
@@ -53,10 +56,11 @@ class Bench:
     threads: int
     evaluation_s: float
     timeout_s: float
-    wanted: fidelity.Thresholds | None
+    wanted: Thresholds | None
     dense_version: int | None
     second_source: str | None
-    float_metric: float | None = None
+    keep_worst: int = 0
+    float_score: Score | None = None
 
     @property
     def count(self) -> int:
@@ -90,16 +94,50 @@ class Bench:
             return recipe(self.model, calibration)
         return recipe(self.model, calibration, variant=variant)
 
-    def compared(self, model: bytes, count: int) -> fidelity.Fidelity:
-        """Returns the fidelity on the first `count` samples. Raises RuntimeError or ValueError."""
+    @property
+    def float_metric(self) -> float | None:
+        """Returns the task metric of the float model on all samples; None without labels and function."""
+        if self.metric is not None:
+            return None if self.float_score is None else self.float_score.value
+        found = hits(self.reference, self.scores)
+        return None if found is None else float(found.mean())
+
+    def compared(self, model: bytes, count: int, *, by_metric: bool = False) -> fidelity.Fidelity:
+        """Returns the fidelity on the first `count` samples, with `by_metric` the user's metric in it.
+
+        Raises RuntimeError, ValueError, or UsageError of the user's function.
+        """
         predictor = Predictor(with_signature(model), threads=self.threads)
         outputs = stacked([predictor.predict(sample) for sample in self.samples[:count]])
-        return self.score(outputs, count)
+        score = self.score(outputs, count, steps_of(read_graph_bytes(model, Path("trial.tflite"))))
+        if by_metric and self.metric is not None:
+            return self.with_metric(score, self.metric(predictor))
+        return score
 
-    def score(self, outputs: Mapping[str, NDArray[Any]], count: int) -> fidelity.Fidelity:
-        """Returns the fidelity of `outputs` on the first `count` samples."""
-        reference = {key: values[:count] for key, values in self.reference.items()}
-        return fidelity.compare(reference, outputs, self.scores.first(count))
+    def score(
+        self, outputs: Mapping[str, NDArray[Any]], count: int, steps: Mapping[str, float]
+    ) -> fidelity.Fidelity:
+        """Returns the fidelity of `outputs` on the first `count` samples; `steps`: see steps_of."""
+        score = fidelity.compare(
+            {key: values[:count] for key, values in self.reference.items()},
+            outputs,
+            self.scores.first(count),
+            steps=steps,
+            is_random=self.data.is_random,
+        )
+        if self.metric is not None:
+            return replace(score, task_metric=None, float_task_metric=self.float_metric, change=None)
+        return score
+
+    def with_metric(self, score: fidelity.Fidelity, found: Score) -> fidelity.Fidelity:
+        """Returns `score` with the user's metric, and how far it lies from the float model's."""
+        before = self.float_score
+        assert before
+        change = Change(found.value - before.value)
+        samples = found.samples, before.samples
+        if samples[0] is not None and samples[1] is not None and len(samples[0]) == len(samples[1]):
+            change = of_scores(samples[1], samples[0])
+        return replace(score, task_metric=found.value, float_task_metric=before.value, change=change)
 
 
 def judged(
@@ -136,14 +174,53 @@ def judged(
         return failed(name, *findings, bench.in_words(name, "loads", error))
     findings += _state(bench, graph, remembered(predictor, golden))
     count = len(next(iter(outputs.values())))
-    if count < bench.count:
-        told.append(f"scored on {count} of {bench.count} samples, what {bench.evaluation_s:g} s allow")
     if not fidelity.all_finite(outputs) and bench.is_finite:
         findings.append(_not_finite(base, bench.data))
-    score = bench.score(outputs, count) if bench.reference else None
+    score = bench.score(outputs, count, steps_of(graph)) if bench.reference else None
     if bench.metric is not None and score is not None:
         score, findings = _scored(bench, predictor, score, findings=findings)
-    return _file(bench.out_dir, name, model, golden=golden, score=score, findings=findings, notes=told)
+    elif count < bench.count:
+        score, note = _apart(bench, score, count)
+        told.append(note)
+    built = _file(bench.out_dir, name, model, golden=golden, score=score, findings=findings, notes=told)
+    built = replace(built, made_up_ranges=base in recipes.CALIBRATED and bench.data.is_random)
+    return built if score is None else _with_worst(bench, built, outputs, count)
+
+
+def _apart(bench: Bench, score: fidelity.Fidelity | None, count: int) -> tuple[fidelity.Fidelity | None, str]:
+    """Returns a score of fewer samples than the others have, without a metric to read beside theirs; a note.
+
+    How far it lies from the float model's on the same samples stays, and decides.
+    """
+    note = f"scored on {count} of {bench.count} samples, what {bench.evaluation_s:g} s allow"
+    if score is None or score.task_metric is None or score.float_task_metric is None:
+        return score, note
+    note += f": there {score.task_metric:.1%} accuracy for {score.float_task_metric:.1%} of the float model"
+    return replace(score, task_metric=None, float_task_metric=bench.float_metric), note
+
+
+def _with_worst(bench: Bench, built: Built, outputs: Mapping[str, NDArray[Any]], count: int) -> Built:
+    """Returns a built model with its worst sample named, and as many kept as are wanted."""
+    if bench.data.is_random or built.fidelity is None or keeping_state(bench.graph):
+        return built
+    reference = {name: values[:count] for name, values in bench.reference.items()}
+    scores = bench.scores.first(count)
+    indices = worst_samples(reference, outputs, scores)
+    if not indices:
+        return built
+    built = replace(built, fidelity=replace(built.fidelity, worst_sample=bench.data.name(indices[0])))
+    if not bench.keep_worst:
+        return built
+    path = bench.out_dir / f"{built.recipe}.worst.npz"
+    write_worst(
+        path,
+        indices[: bench.keep_worst],
+        samples=bench.samples,
+        reference=reference,
+        candidate=outputs,
+        labels=scores.labels,
+    )
+    return replace(built, worst=path)
 
 
 def _state(bench: Bench, graph: Graph, outputs: Sequence[str]) -> Iterator[Finding]:
@@ -208,6 +285,20 @@ def remembered(predictor: Predictor, golden: Mapping[str, Any]) -> tuple[str, ..
     )
 
 
+def steps_of(graph: Graph) -> dict[str, float]:
+    """Returns the step of each output, by name, that is quantized or was until it left."""
+    makers = {index: op for op in graph.main.ops for index in op.outputs}
+    steps = {}
+    for name, tensor in graph.output_tensors.items():
+        op = makers.get(tensor.index)
+        while not tensor.scale and op is not None and op.name in ("DEQUANTIZE", "RESHAPE", "SQUEEZE"):
+            tensor = graph.main.tensors[op.inputs[0]]
+            op = makers.get(tensor.index)
+        if tensor.scale and not tensor.is_constant:
+            steps[name] = tensor.scale[0]
+    return steps
+
+
 def without_random(golden: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
     """Returns the golden arrays without outputs that no other run gives."""
     random = {f"{side}/{name}" for name in random_outputs(graph) for side in ("out", "later")}
@@ -219,9 +310,8 @@ def _scored(
 ) -> tuple[fidelity.Fidelity, list[Finding]]:
     """Returns `score` with the user's metric, and `findings` with one more where that cannot be computed."""
     assert bench.metric
-    score = replace(score, task_metric=None, float_task_metric=bench.float_metric)
     try:
-        return replace(score, task_metric=bench.metric(predictor)), list(findings)
+        return bench.with_metric(score, bench.metric(predictor)), list(findings)
     except UsageError as error:
         return score, [*findings, Finding("eval", error.message, f"{error.remedy}, or choose another recipe")]
 

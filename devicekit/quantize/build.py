@@ -11,7 +11,9 @@ from devicekit.cache import sha256_file
 from devicekit.child import ChildFailed, default_memory_bytes, run_child
 from devicekit.errors import DevicekitError, LoadError, UsageError
 from devicekit.finding import Finding
-from devicekit.quantize.fidelity import Fidelity, Thresholds
+from devicekit.graph.told import NOTHING_TOLD, Told
+from devicekit.quantize.fidelity import Fidelity
+from devicekit.quantize.quality import Thresholds
 from devicekit.quantize.recipes import RECIPES, known_recipe
 
 ORIGINAL = "original"  # the candidate's name where the source is quantized already
@@ -27,7 +29,8 @@ class Built:
 
     `golden` is a .npz of one sample: "in/<name>" as fed and "out/<name>" as the host computed it, in the
     file's own dtypes. `fidelity` is None where the file does not run, or where there is no float model to
-    compare with.
+    compare with. `made_up_ranges` says that its ranges are those of random inputs. `worst` is a .npz of the
+    samples on which it is furthest from the float model.
     """
 
     recipe: str
@@ -38,12 +41,17 @@ class Built:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     golden: Path | None = None
+    made_up_ranges: bool = False
+    worst: Path | None = None
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What calibrated and scored the candidates; `source` is for the user: "calib.npz"."""
+    """What calibrated and scored the candidates; `source` is for the user: "calib.npz".
+
+    `warnings` are to be read before any number.
+    """
 
     source: str
     calibration_count: int
@@ -51,6 +59,7 @@ class DataSummary:
     is_random: bool
     has_labels: bool
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,9 @@ def build(
     memory_bytes: int | None = None,
     wanted: Thresholds | None = None,
     dense_version: int | None = None,
+    told: Mapping[str, Told] = NOTHING_TOLD,
+    accept_data: bool = False,
+    keep_worst: int = 0,
     table: Mapping[str, str] = RECIPES,
 ) -> BuildResult:
     """Returns what `recipes` make of the .tflite at `float_path`; files are out_dir/<recipe>.tflite.
@@ -86,8 +98,11 @@ def build(
     RECIPE_mixed with a few ops in float follows it, or a note says why not. `dense_version` is the highest
     version of FULLY_CONNECTED that the runtime knows (None: any): dense weights get one scale each where one
     per channel needs a higher one. `second_source` is the child module that makes int8 where litert-quantizer
-    cannot, None for none. `table` maps names to recipes ("module:attr"). A recipe that fails,
-    crashes or hangs, or that `eval_function` cannot score, gives a Built with a finding; the others go on.
+    cannot, None for none. `told` are the ranges of inputs that the model itself tells. `accept_data` goes on
+    with data that the float model makes nothing of. `keep_worst` samples of each recipe, those furthest
+    from the float model, are written beside it. `table` maps names to recipes ("module:attr"). A recipe that
+    fails, crashes or hangs, or that `eval_function` cannot score, gives a Built with a finding; the others go
+    on.
     Raises RecipeError, UsageError (the data, or the function on the float model), LoadError (the float model
     itself does not run).
     """
@@ -106,6 +121,9 @@ def build(
         "wanted": None if wanted is None else asdict(wanted),
         "dense_version": dense_version,
         "second_source": second_source,
+        "told": {name: one.to_json() for name, one in told.items()},
+        "accept_data": accept_data,
+        "keep_worst": keep_worst,
         "table": dict(table),
     }
     run = _Run(list(dict.fromkeys(recipes)))
@@ -158,7 +176,7 @@ class _Run:
             self._reading = event["reading"]
         elif "data" in event:
             summary = event["data"]
-            self.data = DataSummary(**{**summary, "notes": tuple(summary["notes"])})
+            self.data = DataSummary(**summary | {key: tuple(summary[key]) for key in ("notes", "warnings")})
         elif "started" in event:
             self._current, self._is_running = event["started"], False
             self._report(event["started"])
@@ -212,8 +230,8 @@ def built_from_json(document: Mapping[str, Any]) -> Built:
     """Returns the Built that the worker sent."""
     fidelity = document["fidelity"]
     told = {
-        **{name: document[name] and Path(document[name]) for name in ("path", "golden")},
-        "fidelity": fidelity and Fidelity(**fidelity),
+        **{name: document[name] and Path(document[name]) for name in ("path", "golden", "worst")},
+        "fidelity": fidelity and Fidelity.from_json(fidelity),
         "findings": tuple(Finding(**finding) for finding in document["findings"]),
         "notes": tuple(document["notes"]),
     }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ from devicekit.quantize.predictor import Predictor, stacked
 from devicekit.quantize.sources import call_user, load_function
 
 Arrays = Mapping[str, NDArray[Any]]
-Metric = Callable[[Predictor], float]
+
+
+@dataclass(frozen=True)
+class Score:
+    """`value` is the metric; `samples` (float [N]) are what it is the mean of, None for a single number."""
+
+    value: float
+    samples: NDArray[Any] | None = None
+
+
+Metric = Callable[[Predictor], Score]
 
 
 def load_metric(spec: str, inputs: tuple[str, ...]) -> Metric:
@@ -24,7 +35,7 @@ def load_metric(spec: str, inputs: tuple[str, ...]) -> Metric:
     """
     function, name = load_function(spec), Path(spec).name
 
-    def score(predictor: Predictor) -> float:
+    def score(predictor: Predictor) -> Score:
         def predict(arrays: Arrays) -> Arrays:
             count = len(next(iter(arrays.values())))
             one_by_one = [{key: values[i : i + 1] for key, values in arrays.items()} for i in range(count)]
@@ -32,15 +43,21 @@ def load_metric(spec: str, inputs: tuple[str, ...]) -> Metric:
 
         predictor.begin_anew()
         value = call_user(name, lambda: function(predict_function(predict, inputs)))
-        try:
-            number = float(value)
-        except (TypeError, ValueError) as error:
-            raise _no_number(name, type(value).__name__) from error
-        if not math.isfinite(number):
-            raise _no_number(name, str(number))
-        return number
+        return _score(name, value)
 
     return score
+
+
+def _score(name: str, value: Any) -> Score:
+    """Returns what the function gave: a number, or one for each sample [N], whose mean is the metric."""
+    try:
+        samples = np.asarray(value, np.float64)
+        number = float(samples.mean()) if samples.ndim == 1 and samples.size else float(value)
+    except (TypeError, ValueError) as error:
+        raise _no_number(name, type(value).__name__) from error
+    if not math.isfinite(number):
+        raise _no_number(name, str(number))
+    return Score(number, samples if samples.ndim == 1 and samples.size > 1 else None)
 
 
 def predict_function(
@@ -62,5 +79,6 @@ def predict_function(
 
 def _no_number(name: str, found: str) -> UsageError:
     return UsageError(
-        f"{name}: returned {found}, expected a finite number", remedy=f"return one finite float from {name}"
+        f"{name}: returned {found}, expected a finite number",
+        remedy=f"return one finite float from {name}, or one for each sample [N]",
     )

@@ -1,7 +1,9 @@
 """Mixed precision: the smallest set of ops kept in float with which int8 meets the thresholds.
 
 A value that spoils int8 lies in a tensor, and a tensor is float only where the op that gives it and the ops
-that take it are. So what is tried is neighbourhoods: one op, or one input, with its readers.
+that take it are. So what is tried is neighbourhoods: one op, or one input, with its readers. Where the
+outputs themselves are too coarse in 8 bits (probabilities below 1/256, boxes beside scores), they leave in
+float.
 """
 
 import time
@@ -16,7 +18,7 @@ from devicekit.quantize.build import Built
 from devicekit.quantize.coarseness import coarseness
 from devicekit.quantize.fidelity import Fidelity
 from devicekit.quantize.proof import float_ops
-from devicekit.quantize.recipes import MIXED, Recipe, Variant, scope_of
+from devicekit.quantize.recipes import FLOAT_IO, MIXED, Recipe, Variant, scope_of
 
 # The search may take this long for each recipe, two thirds of it for ranking. A trial takes 0.06 s for the
 # digits and 0.6 s for a MobileNetV2 on a busy machine (measured, November 2026): not all of its 66 are tried.
@@ -72,6 +74,7 @@ class _Search:
     trials: list[_Trial] = field(default_factory=list)
     looked_at: int = 0
     is_hopeless: bool = False
+    float_outputs: bool = False
     start: float = 0.0
 
     def __post_init__(self) -> None:
@@ -81,6 +84,7 @@ class _Search:
         self.ranking_deadline = time.monotonic() + self.seconds * RANKING_SHARE
         self.float_graph = self.bench.graph
         self.int8_graph = read_graph(self.built.path)
+        self.by_metric = self.built.fidelity is not None and self.built.fidelity.change is not None
         self.ops = _integer_ops(self.float_graph, self.int8_graph)
         self.most = int(len(self.ops) * MAX_SHARE)
         sets = _neighbourhoods(self.float_graph, self.ops)
@@ -88,9 +92,14 @@ class _Search:
 
     def smallest(self) -> Scopes | None:
         """Returns the scopes to keep in float, None where no set of at most half of the ops is enough."""
-        self.is_hopeless = not self._is_enough(frozenset(self.ops))
+        every, none = frozenset(self.ops), frozenset[str]()
+        if not self._is_enough(every):
+            self.float_outputs = not self.built.recipe.endswith(FLOAT_IO)
+            self.is_hopeless = not self.float_outputs or not self._is_enough(every)
         if self.is_hopeless:
             return None
+        if self.float_outputs and self._is_enough(none):
+            return none
         prefixes = self._prefixes(self._ranked())
         found = self._first_enough(prefixes)
         return None if found is None else self._without_the_needless(found)
@@ -104,7 +113,7 @@ class _Search:
                 break
             self.trials.append(self._tried(kept, count))
             self.looked_at += 1
-            if len(kept) == 1 and self._key(self.trials[-1])[0] == 0:
+            if not self.by_metric and len(kept) == 1 and self._key(self.trials[-1])[0] == 0:
                 break  # no set is smaller
         self.start = whole.gain
         helping = [trial for trial in self.trials if self._key(trial) < self._key(whole)]
@@ -126,6 +135,8 @@ class _Search:
         assert self.bench.wanted
         if trial.fidelity is None:
             return (2.0, 0, 0.0)
+        if self.by_metric:  # a few samples say little of it: what adds the least noise is the best guess
+            return (0.0, 0, -trial.fidelity.snr_db)
         shortfall = round(self.bench.wanted.shortfall(trial.fidelity), 6)
         return (shortfall, 0 if shortfall else len(trial.kept), -trial.fidelity.snr_db)
 
@@ -168,23 +179,23 @@ class _Search:
 
     def _is_enough(self, kept: Scopes) -> bool:
         assert self.bench.wanted
-        trial = self._tried(kept, self.bench.count)
+        trial = self._tried(kept, self.bench.count, by_metric=True)
         return trial.fidelity is not None and self.bench.wanted.shortfall(trial.fidelity) == 0
 
-    def _tried(self, kept: Scopes, count: int) -> _Trial:
+    def _tried(self, kept: Scopes, count: int, *, by_metric: bool = False) -> _Trial:
         try:
             model = self.model(kept)
             others = _scopes(read_graph_bytes(model, Path("trial.tflite"))) - kept
             if others - _scopes(self.int8_graph):
                 return _Trial(kept, None)
-            return _Trial(kept, self.bench.compared(model, count))
+            return _Trial(kept, self.bench.compared(model, count, by_metric=by_metric))
         except MemoryError:
             raise
         except Exception:  # litert-quantizer raises whatever its Python meets: this set cannot be built
             return _Trial(kept, None)
 
     def model(self, kept: Scopes) -> bytes:
-        variant = Variant(keep_float=tuple(sorted(kept)))
+        variant = Variant(keep_float=tuple(sorted(kept)), float_outputs=self.float_outputs)
         return self.bench.quantized(self.built.recipe, self.recipe, variant)
 
     @property
@@ -212,11 +223,13 @@ class _Search:
         digits = 4 if abs(score.cosine - before.cosine) >= 1e-4 else 6
         trade = f"cosine {before.cosine:.{digits}f} → {score.cosine:.{digits}f}"
         if before.top1_agreement is not None and score.top1_agreement is not None:
-            trade += f", top-1 {before.top1_agreement * 100:.1f} → {score.top1_agreement * 100:.1f} %"
+            trade += f", same class {before.top1_agreement * 100:.1f} → {score.top1_agreement * 100:.1f} %"
         trade += f", {self.built.size_bytes / 1024:.1f} → {mixed.size_bytes / 1024:.1f} KiB"
         ops = [f"{op.label} ({_readable(scope)})" for scope, op in self.ops.items() if scope in kept]
         listed = ", ".join(ops[:SHOWN]) + (f" and {len(ops) - SHOWN} more" if len(ops) > SHOWN else "")
-        notes = [f"{len(kept)} of {len(self.ops)} ops in float: {trade}", f"in float: {listed}"]
+        what = f"{len(kept)} of {len(self.ops)} ops" if kept else "outputs"
+        what += " and the outputs" if kept and self.float_outputs else ""
+        notes = [f"{what} in float: {trade}", *([f"in float: {listed}"] if kept else [])]
         if len(kept) > 1 and self._is_cut_short():
             notes.append(f"{self._ending()}: fewer ops in float may do")
         return notes
@@ -224,9 +237,11 @@ class _Search:
     def why_not(self) -> str:
         """Returns why no set was found, with what the best single neighbourhood gains."""
         if self.is_hopeless:
+            if not self.float_outputs:
+                return "no mixed precision: with all ops in float it is missed still"
             return (
-                "no mixed precision: with all ops in float, inputs and outputs in 8 bits miss it still; "
-                "try --io float"
+                "no mixed precision: with all ops in float, inputs in 8 bits miss it still; dynamic_int8 and "
+                "weight_int8 keep them in float"
             )
         if self._is_cut_short():
             return f"no mixed precision found: {self._ending()}"

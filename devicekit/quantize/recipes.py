@@ -57,11 +57,13 @@ class Ranges:
 class Variant:
     """How to build a recipe otherwise than it says.
 
-    `keep_float` holds the scopes (`scope_of`) of ops that stay float; `per_tensor_dense` gives the weights of
-    FULLY_CONNECTED one scale each, for runtimes whose kernel knows none per channel.
+    `keep_float` holds the scopes (`scope_of`) of ops that stay float, `float_outputs` says that the outputs
+    do; `per_tensor_dense` gives the weights of FULLY_CONNECTED one scale each, for runtimes whose kernel
+    knows none per channel.
     """
 
     keep_float: tuple[str, ...] = ()
+    float_outputs: bool = False
     per_tensor_dense: bool = False
 
 
@@ -253,6 +255,8 @@ def _quantize(float_model: bytes, plan: Any, calibration: Ranges | None, variant
     kept = variant.keep_float if calibration else (*variant.keep_float, *_from_the_left(float_model))
     for scope, op in itertools.product(kept, _ops_within()):
         plan.add_quantization_config(f"^{re.escape(scope)}$", op, algorithm_key="no_quantize")
+    if variant.float_outputs:
+        plan.add_quantization_config(".*", _outputs(), algorithm_key="no_quantize")
     quantizer = Quantizer(float_model, plan.get_quantization_recipe())
     # The quantizer writes into what it is given: a softmax gets the range 0..1, for the next recipe too.
     result = quantizer.quantize(
@@ -273,6 +277,12 @@ def _every_op() -> Any:
     from litert_quantizer.qtyping import TFLOperationName
 
     return TFLOperationName.ALL_SUPPORTED
+
+
+def _outputs() -> Any:
+    from litert_quantizer.qtyping import TFLOperationName
+
+    return TFLOperationName.OUTPUT
 
 
 def _ops_within() -> list[Any]:

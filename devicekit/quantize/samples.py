@@ -1,7 +1,7 @@
 """Calibration and evaluation inputs: read from what the user has, checked before anything uses them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph, Tensor
 from devicekit.graph.ranges import input_range, random_inputs, random_range
+from devicekit.graph.told import NOTHING_TOLD, Told, strays
 from devicekit.quantize import sources
 from devicekit.quantize.sources import first_line, sample_shape
 from devicekit.words import nearest
@@ -29,7 +30,9 @@ FORMS = "a .npy, .npz, a directory of images or .npy files, or file.py:function"
 class Data:
     """Inputs by the model's own input names, sample axis first: [N, *shape[1:]] for an input [1, *shape[1:]].
 
-    `calibration` fixes ranges, `evaluation` scores; `labels` (int [N], or None) belong to `evaluation`.
+    `calibration` fixes ranges, `evaluation` scores; `labels` (int [N], or None) belong to `evaluation`, and
+    so do `names` of its samples: files, or the array that they lie in. `warnings` are notes to read before
+    any number. `strays` says of inputs, by name, how their values do not suit what the model itself tells.
     """
 
     calibration: Mapping[str, NDArray[Any]]
@@ -38,18 +41,28 @@ class Data:
     source: str
     is_random: bool
     notes: tuple[str, ...]
+    names: tuple[str, ...] = ("x",)
+    warnings: tuple[str, ...] = ()
+    strays: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, index: int) -> str:
+        """Returns what the user calls an evaluation sample: its file, or "x_eval[37]"."""
+        return self.names[index] if len(self.names) > 1 else f"{self.names[0]}[{index}]"
 
 
-def load_data(spec: str | None, graph: Graph, *, random_count: int = 8) -> Data:
+def load_data(
+    spec: str | None, graph: Graph, *, random_count: int = 8, told: Mapping[str, Told] = NOTHING_TOLD
+) -> Data:
     """Returns the inputs that `spec` names, or `random_count` random samples where it is None.
 
+    `told` are the ranges of inputs that the model itself tells.
     `file.py:function` runs the user's code: call this in a child process. Raises UsageError.
     """
     if spec is None:
-        return _random(graph, random_count)
+        return _random(graph, random_count, told)
     source = _short(spec)
     try:
-        arrays, notes = _read(spec, graph)
+        arrays, notes, files = _read(spec, graph, told)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{source}: cannot be read ({first_line(error)})", remedy=f"give --data {FORMS}"
@@ -69,7 +82,19 @@ def load_data(spec: str | None, graph: Graph, *, random_count: int = 8) -> Data:
     if count > MAX_CALIBRATION:
         calibration = {name: _spread(values, MAX_CALIBRATION) for name, values in calibration.items()}
         notes.append(f"calibrated on {MAX_CALIBRATION} of {count} samples")
-    return Data(calibration, evaluation, labels, source, False, (*notes, *checked.notes))
+    found = {
+        name: one and strays(one, calibration[name]) for name, one in told.items() if name in calibration
+    }
+    return Data(
+        calibration,
+        evaluation,
+        labels,
+        source,
+        False,
+        (*notes, *checked.notes),
+        names=files if len(files) > 1 else (checked.evaluation_key,),
+        strays={name: words for name, words in found.items() if words},
+    )
 
 
 def rows(arrays: Mapping[str, NDArray[Any]], graph: Graph) -> list[dict[str, NDArray[Any]]]:
@@ -82,7 +107,7 @@ def rows(arrays: Mapping[str, NDArray[Any]], graph: Graph) -> list[dict[str, NDA
     ]
 
 
-def _random(graph: Graph, count: int) -> Data:
+def _random(graph: Graph, count: int, told: Mapping[str, Told]) -> Data:
     tensors = graph.input_tensors
     # A fixed batch above 1 makes one sample of several rows.
     batch = {
@@ -90,28 +115,42 @@ def _random(graph: Graph, count: int) -> Data:
         for name, tensor in tensors.items()
         if tensor.shape and len(sample_shape(tensor)) == len(tensor.shape)
     }
-    drawn = random_inputs(graph, count * max(batch.values(), default=1), RANDOM_SEED)
+    drawn = random_inputs(graph, count * max(batch.values(), default=1), RANDOM_SEED, told)
     inputs = {name: values[: count * batch.get(name, 1)] for name, values in drawn.items()}
     for name, size in batch.items():
         inputs[name] = inputs[name].reshape(count, size, *inputs[name].shape[1:])
-    ranges = {random_range(graph, name) for name in tensors}
-    low, high = next(iter(ranges))
-    where = f" in {low:g}..{high:g}" if len(ranges) == 1 else ""
-    note = "random inputs: fidelity and int8 ranges are indicative; give real samples with --data"
-    return Data(inputs, inputs, None, f"random inputs{where}", True, (note,))
+    ranges = {_range_words(graph, name, told.get(name)) for name in tensors}
+    where = f" in {next(iter(ranges))}" if len(ranges) == 1 else ""
+    by = ", ".join(dict.fromkeys(f"{name} by {one.by}" for name, one in told.items() if name in tensors))
+    notes = (f"random inputs in the range that the model itself tells: {by}",) if by else ()
+    warning = "random inputs: fidelity and int8 ranges are made up; give real samples with --data"
+    return Data(inputs, inputs, None, f"random inputs{where}", True, notes, warnings=(warning,))
 
 
-def _read(spec: str, graph: Graph) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Returns the arrays that `spec` holds, by key, and notes. A source without keys gives the key "x"."""
+def _range_words(graph: Graph, name: str, told: Told | None) -> str:
+    if told is not None:
+        return told.in_words
+    low, high = random_range(graph, name)
+    return f"{low:g}..{high:g}"
+
+
+def _read(
+    spec: str, graph: Graph, told: Mapping[str, Told]
+) -> tuple[dict[str, NDArray[Any]], list[str], tuple[str, ...]]:
+    """Returns the arrays that `spec` holds, by key, notes, and the files that the samples came from, if any.
+
+    A source without keys gives the key "x".
+    """
     path = Path(spec)
     if path.is_dir():
-        return sources.read_directory(path, graph)
+        folder = sources.read_directory(path, graph, told)
+        return {"x": folder.samples}, folder.notes, folder.files
     if not path.exists() and ".py:" in spec:
-        return sources.call_function(spec, graph), []
+        return sources.call_function(spec, graph), [], ()
     if not path.exists():
         raise UsageError(f"{spec}: no such file or directory", remedy=f"give --data {FORMS}")
     if path.suffix in (".npy", ".npz"):
-        return sources.read_numpy(path), []
+        return sources.read_numpy(path), [], ()
     raise UsageError(f"{spec}: not a kind of data that can be read", remedy=f"give --data {FORMS}")
 
 
@@ -125,6 +164,12 @@ class _Checked:
         self._tensors = graph.input_tensors
         self._arrays = dict(arrays)
         self._used: set[str] = set()
+
+    @property
+    def evaluation_key(self) -> str:
+        """Returns the key of the first input's evaluation samples."""
+        name = next(iter(self._tensors))
+        return self._key(name, "_eval" if self.has_evaluation else "")
 
     @property
     def has_evaluation(self) -> bool:

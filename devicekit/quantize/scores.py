@@ -52,8 +52,8 @@ def find_scores(reference: Outputs, labels: "NDArray[Any] | None", *, source: st
     return Scores((*ranked, labelled) if is_new else ranked, labelled, labels)
 
 
-def accuracy(outputs: Outputs, scores: Scores) -> float | None:
-    """Returns the share of the labels that an output hits; None without labels.
+def hits(outputs: Outputs, scores: Scores) -> "NDArray[Any] | None":
+    """Returns which labels an output hits, bool [N]; None without labels.
 
     A single probability counts as class 1 from 0.5 on.
     """
@@ -61,7 +61,8 @@ def accuracy(outputs: Outputs, scores: Scores) -> float | None:
         return None
     values = outputs[scores.labelled].reshape(len(scores.labels), -1)
     best = values.argmax(axis=1) if values.shape[1] > 1 else values[:, 0] >= 0.5
-    return float((best == scores.labels).mean())
+    found: NDArray[Any] = best == scores.labels
+    return found
 
 
 def _labelled(reference: Outputs, labels: "NDArray[Any]", source: str) -> str | None:

@@ -5,18 +5,20 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import UsageError
 from devicekit.graph.model import Graph, Tensor
+from devicekit.graph.told import Told
+from devicekit.quantize import images
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 MAX_FILES = 500  # of a directory: decoded images stay in memory
 MAX_ITEMS = 10_000  # of a user's iterator, which may never end
 _END = object()
@@ -42,11 +44,20 @@ def read_numpy(path: Path) -> dict[str, "NDArray[Any]"]:
     return arrays
 
 
-def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"], list[str]]:
-    """Returns {"x": samples} from a directory of images or .npy files in name order, and notes.
+@dataclass(frozen=True)
+class Folder:
+    """What a directory holds: `samples` [N, ...] of the `files`, and what to know of them."""
+
+    samples: "NDArray[Any]"
+    files: tuple[str, ...]
+    notes: list[str]
+
+
+def read_directory(path: Path, graph: Graph, told: Mapping[str, Told]) -> Folder:
+    """Returns the samples of a directory of images or .npy files in name order.
 
     Images are resized to the input's height and width, made RGB or grey as its channels say, and scaled to
-    0..1 for a float input. Raises UsageError.
+    what the model is `told` to take, or 0..1, for a float input. Raises UsageError.
     """
     import numpy as np
 
@@ -56,8 +67,8 @@ def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"],
             f"{path.name}: a directory feeds one input, the model has {len(graph.input_tensors)}: {names}",
             remedy="give a .npz with one array per input",
         )
-    tensor = next(iter(graph.input_tensors.values()))
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | {".npy"})
+    [(input_name, tensor)] = graph.input_tensors.items()
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in images.SUFFIXES | {".npy"})
     kinds = {p.suffix.lower() == ".npy" for p in found}
     if len(kinds) != 1:
         what = "images and .npy files mixed" if kinds else "neither images nor .npy files"
@@ -68,13 +79,34 @@ def read_directory(path: Path, graph: Graph) -> tuple[dict[str, "NDArray[Any]"],
         notes.append(f"{len(files)} of {len(found)} files of {path.name}")
     if kinds == {True}:
         depth = len(sample_shape(tensor))
-        return {"x": _joined([_only_array(file) for file in files], depth, path.name)}, notes
+        samples = _joined([_only_array(file) for file in files], depth, path.name)
+        return Folder(samples, _names(files) if len(samples) == len(files) else (), notes)
     height, width, channels = _image_shape(tensor, path)
-    images = np.stack([_image(file, height=height, width=width, channels=channels) for file in files])
+    read = [images.read_image(file, height=height, width=width, channels=channels) for file in files]
+    notes += images.in_words([done for _, done in read])
+    samples = np.stack([pixels for pixels, _ in read])
     if tensor.dtype == "float32":
-        notes.append("images scaled to 0..1: if the model was trained otherwise, give a .npz instead")
-        return {"x": images.astype(np.float32) / np.float32(255)}, notes
-    return {"x": images}, notes
+        samples, note = _as_trained(samples, told.get(input_name), is_grey=channels == 1)
+        notes.append(note)
+    return Folder(samples, _names(files), notes)
+
+
+def _names(files: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(file.name for file in files)
+
+
+def _as_trained(pixels: "NDArray[Any]", told: Told | None, *, is_grey: bool) -> tuple["NDArray[Any]", str]:
+    """Returns images (0..255) in the range that the model takes, float32, and a note of that."""
+    import numpy as np
+
+    order = "" if is_grey else "RGB, "
+    if told is not None:
+        # A mean and a spread tell bytes from shares of 1.
+        high = told.high[0] if told.is_exact else 255.0 if max(told.high) > 2 else 1.0
+        note = f"images taken as {order}0..{high:g}, as the model itself tells ({told.by})"
+        return pixels.astype(np.float32) * np.float32(high / 255), note
+    note = f"images taken as {order}0..1: if the model was trained otherwise, give a .npz instead"
+    return pixels.astype(np.float32) / np.float32(255), note
 
 
 def _only_array(file: Path) -> "NDArray[Any]":
@@ -205,17 +237,7 @@ def _image_shape(tensor: Tensor, path: Path) -> tuple[int, int, int]:
 
 def _image(file: Path, *, height: int, width: int, channels: int) -> "NDArray[np.uint8]":
     """Returns the decoded image, uint8 [height, width, channels]."""
-    import numpy as np
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            fitted = image.convert("RGB" if channels == 3 else "L").resize((width, height))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(
-            f"{file.name}: is no readable image ({first_line(error)})", remedy="remove or replace it"
-        ) from error
-    return np.asarray(fitted, np.uint8).reshape(height, width, channels)
+    return images.read_image(file, height=height, width=width, channels=channels)[0]
 
 
 def first_line(error: BaseException) -> str:

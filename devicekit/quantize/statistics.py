@@ -49,15 +49,39 @@ class _Statistics:
 
 
 def mismatches(calibration: Arrays, evaluation: Arrays) -> Iterator[str]:
-    """Yields a note for each float input whose two sets of samples ([N, …]) look prepared differently."""
+    """Yields a note for each float input whose two sets of samples ([N, …]) look prepared differently.
+
+    Those that `scaled_apart` has words for are left out.
+    """
     for name, values in calibration.items():
         against = evaluation[name]
-        few = min(len(values), len(against)) < MIN_SAMPLES
-        if values is against or few or values.dtype.kind != "f":
-            continue
-        note = _mismatch(name, values, against)
-        if note:
-            yield note
+        if _are_compared(values, against) and not scaled_apart(name, values, against):
+            note = _mismatch(name, values, against)
+            if note:
+                yield note
+
+
+def scaled_apart(name: str, values: NDArray[Any], against: NDArray[Any]) -> str | None:
+    """Returns in words that one of two sets of images is not scaled; None where that is not so."""
+    if not _are_compared(values, against):
+        return None
+    ours, theirs = _statistics(values), _statistics(against)
+    if ours.span == 0 or theirs.span == 0:
+        return None
+    factor = theirs.span / ours.span
+    word, times = ("smaller", factor) if factor >= 1 else ("larger", 1 / factor)
+    for scale in IMAGE_SCALES:
+        if abs(times / scale - 1) <= NEAR_SCALE:
+            return (
+                f"calibration inputs of {name} look {scale:g} times {word} than the evaluation inputs: "
+                "one of them is not scaled"
+            )
+    return None
+
+
+def _are_compared(values: NDArray[Any], against: NDArray[Any]) -> bool:
+    few = min(len(values), len(against)) < MIN_SAMPLES
+    return values is not against and not few and values.dtype.kind == "f"
 
 
 def _mismatch(name: str, values: NDArray[Any], against: NDArray[Any]) -> str | None:
@@ -81,16 +105,7 @@ def _constant(name: str, ours: _Statistics, theirs: _Statistics) -> str | None:
 
 def _scaled(name: str, ours: _Statistics, theirs: _Statistics) -> str | None:
     factor = theirs.span / ours.span
-    word, times = ("smaller", factor) if factor >= 1 else ("larger", 1 / factor)
-    if times < DIFFERENT_SCALE:
-        return None
-    for scale in IMAGE_SCALES:
-        if abs(times / scale - 1) <= NEAR_SCALE:
-            return (
-                f"calibration inputs of {name} look {scale:g} times {word} than the evaluation inputs: "
-                "one of them is not scaled"
-            )
-    return _ranges(name, ours, theirs)
+    return None if max(factor, 1 / factor) < DIFFERENT_SCALE else _ranges(name, ours, theirs)
 
 
 def _shifted(name: str, ours: _Statistics, theirs: _Statistics) -> str | None:

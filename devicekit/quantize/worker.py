@@ -6,23 +6,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from devicekit.errors import LoadError
+from devicekit.errors import LoadError, UsageError
+from devicekit.finding import Finding
 from devicekit.graph.macs import macs
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
+from devicekit.graph.ranges import index_inputs
 from devicekit.graph.read import read_graph, read_graph_bytes
+from devicekit.graph.told import Told
 from devicekit.plugins import resolve
 from devicekit.quantize import fidelity, mixed, proof, recipes, second_source
 from devicekit.quantize.bench import Bench, failed, judged, original, run
 from devicekit.quantize.build import ORIGINAL, Built
 from devicekit.quantize.metric import Metric, load_metric
 from devicekit.quantize.predictor import Predictor
+from devicekit.quantize.quality import Thresholds
 from devicekit.quantize.samples import Data, load_data, rows
 from devicekit.quantize.scores import NO_SCORES, find_scores
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.statistics import mismatches
 from devicekit.quantize.words import worded
+from devicekit.quantize.wrong_data import as_told, doubts
 from devicekit.words import attributes
+
+# How long the float model is run on the data scaled otherwise, each way.
+DOUBTS_S = 5.0
 
 
 def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -35,9 +43,10 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"reading": request["eval_function"]}
     metric = _metric(request["eval_function"], graph)
     yield {"reading": request["data"]}
-    data = load_data(request["data"], graph, random_count=_random_count(graph))
+    told = {name: Told.read(one) for name, one in request["told"].items()}
+    data = load_data(request["data"], graph, random_count=_random_count(graph), told=told)
     yield {"reading": None}
-    bench = prepare(request, graph, data=data, metric=metric)
+    bench = _settled(request, prepare(request, graph, data=data, metric=metric), told)
     yield {"data": _summary(bench)}
     if not proof.is_plain_float(graph):
         yield {"started": ORIGINAL}
@@ -45,10 +54,39 @@ def handle(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     yield {"reading": request["eval_function"]}
     if metric is not None:
-        bench = replace(bench, float_metric=metric(bench.predictor))
+        bench = replace(bench, float_score=metric(bench.predictor))
     yield {"reading": None}
     for name in request["recipes"]:
         yield from _events(bench, name, resolve(request["table"][name]))
+
+
+def _settled(request: Mapping[str, Any], bench: Bench, told: Mapping[str, Told]) -> Bench:
+    """Returns the bench on data that suits the float model, with what is doubtful of it as warnings.
+
+    Where labels say nothing else, images prepared for 0..1 are taken as the model itself tells. Raises
+    UsageError where the data is wrong and was not accepted.
+    """
+    accepted = request["accept_data"]
+    other = None if accepted else as_told(bench.data, told)
+    if other is not None:
+        again = prepare(request, bench.graph, data=other, metric=bench.metric)
+        given, taken = bench.float_metric, again.float_metric
+        is_better = bench.metric is not None or given is None or taken is None or taken >= given
+        bench = again if is_better else bench
+
+    def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return bench.predictor.predict_all(rows(inputs, bench.graph)[: bench.count], seconds=DOUBTS_S)
+
+    found = list(doubts(bench.data, bench.reference, bench.scores, told, run))
+    if found and not accepted:
+        raise UsageError(
+            f"{bench.data.source}: {'; '.join(found)}",
+            remedy="give inputs as for training, with labels that are theirs, or go on: --accept-data",
+        )
+    strays = [f"{name}: {words}" for name, words in bench.data.strays.items()]
+    new = [one for one in (*found, *strays) if one not in bench.data.warnings]
+    warnings = tuple(dict.fromkeys((*bench.data.warnings, *new)))
+    return replace(bench, data=replace(bench.data, warnings=warnings))
 
 
 def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[str, Any]]:
@@ -76,6 +114,8 @@ def _made(bench: Bench, name: str, recipe: recipes.Recipe) -> tuple[bytes, tuple
     """Returns the file that one recipe gives, with notes; whatever goes wrong in it becomes a finding."""
     if name == "float32":
         return Path(bench.graph.path).read_bytes(), ()
+    if impossible := list(_impossible(name, bench.graph)):
+        return failed(name, *impossible)
     notes: tuple[str, ...] = ()
     try:
         model = bench.quantized(name, recipe)
@@ -91,6 +131,18 @@ def _made(bench: Bench, name: str, recipe: recipes.Recipe) -> tuple[bytes, tuple
     except Exception as error:  # litert-quantizer raises whatever its Python meets
         return failed(name, bench.in_words(name, "build", error))
     return model, notes
+
+
+def _impossible(name: str, graph: Graph) -> Iterator[Finding]:
+    """Yields what a recipe cannot do to a model whatever it tries."""
+    if name not in recipes.CALIBRATED or name.endswith(recipes.FLOAT_IO):
+        return
+    for input_name, count in index_inputs(graph).items():
+        yield Finding(
+            "index",
+            f"the input {input_name} holds indices into a table of {count}: {name} would round them",
+            f"use {name}{recipes.FLOAT_IO} (--io float) or dynamic_int8, or declare the input as int32",
+        )
 
 
 def _dense_version(model: bytes, path: Path) -> int:
@@ -118,7 +170,8 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
     reference = {name: values for name, values in reference.items() if name not in random}
     # On noise the best class is a matter of chance.
     scores = NO_SCORES if data.is_random else find_scores(reference, data.labels, source=data.source)
-    notes = [*data.notes, *mismatches(data.calibration, data.evaluation), *_of_random(random, reference)]
+    notes = [*data.notes, *_of_random(random, reference)]
+    warnings = (*data.warnings, *mismatches(data.calibration, data.evaluation))
     if count < len(samples):
         notes.append(f"scored on {count} of {len(samples)} samples, what {evaluation_s:g} s allow")
     if not is_finite:
@@ -128,7 +181,7 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
     return Bench(
         model=model,
         graph=graph,
-        data=replace(data, notes=tuple(notes)),
+        data=replace(data, notes=tuple(notes), warnings=warnings),
         samples=samples[:count],
         predictor=predictor,
         reference=reference,
@@ -139,9 +192,10 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         threads=threads,
         evaluation_s=evaluation_s,
         timeout_s=request["timeout_s"],
-        wanted=None if request["wanted"] is None else fidelity.Thresholds(**request["wanted"]),
+        wanted=None if request["wanted"] is None else Thresholds(**request["wanted"]),
         dense_version=request["dense_version"],
         second_source=request["second_source"],
+        keep_worst=request["keep_worst"],
     )
 
 
@@ -172,4 +226,5 @@ def _summary(bench: Bench) -> dict[str, Any]:
         "is_random": data.is_random,
         "has_labels": data.labels is not None,
         "notes": data.notes,
+        "warnings": data.warnings,
     }

@@ -67,6 +67,36 @@ def test_deploy_reads_well(data: Path, tmp_path: Path) -> None:
     assert "quantize: int8" in result.stderr and "measure: int8" in result.stderr
 
 
+def test_what_to_know_first_is_said_before_the_table(data: Path, tmp_path: Path) -> None:
+    result = devicekit(
+        *("deploy", data / "digits.float32.tflite", "-p", "pixel7", "-r", "float32", "-r", "int8"),
+        *("--device", "host", "--no-store", "-q"),
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    before, table, after = result.stdout.partition("must-have")
+    assert table and "warning" not in after
+    assert re.search("^warning +random inputs: fidelity and int8 ranges are made up", before, re.M)
+    assert re.search("^warning +int8: not chosen over recipes that need no data", before, re.M)
+    assert "same class" in after and "top-1" not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["convert", "deploy"])
+def test_wrong_data_is_said_and_nothing_is_made(command: str, data: Path, tmp_path: Path) -> None:
+    with np.load(data / "digits.npz") as file:
+        np.savez(tmp_path / "wrong.npz", x=file["x"], x_eval=file["x_eval"], y=(file["y"] + 1) % 10)
+    argv = [command, data / "digits.float32.tflite", "-p", "pixel7", "--data", "wrong.npz", "-q", "-o", "out"]
+    argv += ["--device", "host", "--no-store"] if command == "deploy" else []
+    result = devicekit(*argv, cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == "" and not (tmp_path / "out").exists()
+    assert re.search(r"error: wrong.npz: the float model hits 0\.\d% of 719 labels", result.stderr)
+    assert "--accept-data" in result.stderr
+    accepted = devicekit(*argv, "--accept-data", "--keep-worst", "1", cwd=tmp_path)
+    assert accepted.returncode == 0 and (tmp_path / "out").exists()
+    assert "of 719 labels" in accepted.stdout.partition("recipe ")[0]
+    assert "worst sample  x_eval[" in accepted.stdout
+
+
 def test_deploy_as_json_has_nothing_else_on_stdout(data: Path, tmp_path: Path) -> None:
     result = devicekit(
         *("deploy", data / "digits.float32.tflite", "-p", "pixel7", "-r", "float32", "--format", "json"),

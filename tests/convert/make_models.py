@@ -153,3 +153,25 @@ class Two(tf.Module):
 
 two = Two()
 tf.saved_model.save(two, folder / "two_signatures", {"double": two.double, "triple": two.triple})
+
+# Models whose first steps tell what they take: as layers, as ops, inside another one, as a mean and a spread.
+photo = (8, 8, 3)
+
+
+def ending(layers, start):
+    return layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, padding="same")(start)))
+
+
+image = k2.Input(photo, name="image")
+tf_keras.Model(image, ending(k2, k2.Rescaling(1 / 255)(image))).save(folder / "told_rescaling.h5")
+tf_keras.Model(image, ending(k2, image / 127.5 - 1)).save(folder / "told_ops.h5")
+eight_bits = k3.Input(photo, name="image")
+scaled = keras.Sequential([k3.Input(photo), k3.Rescaling(1 / 127.5, offset=-1)], name="scaled")
+keras.Model(eight_bits, ending(k3, scaled(eight_bits))).save(folder / "told_nested.keras")
+keras.Model(eight_bits, ending(k3, k3.Rescaling(1 / 255)(eight_bits))).export(
+    folder / "told_saved", verbose=False
+)
+for kit, kit_layers, name in ((tf_keras, k2, "told_spread.h5"), (keras, k3, "told_spread.keras")):
+    table = kit_layers.Input((2,), name="row")
+    adapted = kit_layers.Normalization(mean=[40.0, 50000.0], variance=[100.0, 4e8])
+    kit.Model(table, kit_layers.Dense(2)(adapted(table))).save(folder / name)

@@ -12,8 +12,10 @@ from devicekit.fit.choose import choose, nearest_miss, reason
 from devicekit.measurement import Measurement, Memory, summarize
 from devicekit.pipeline.screening import measured_findings, quality_findings
 from devicekit.quantize.fidelity import Fidelity
+from devicekit.quantize.quality import Thresholds
 
 MIB = 2**20
+WANTED = Thresholds(0.98, 0.98)
 
 
 def fidelity(cosine: float = 1.0, top1: float | None = 1.0, metric: float | None = None) -> Fidelity:
@@ -113,26 +115,25 @@ def test_the_nearest_miss_is_one_whose_every_miss_is_known() -> None:
 
 
 def test_quality_below_a_threshold_is_a_finding_with_the_way_to_accept_it() -> None:
-    [finding] = quality_findings(profile(), fidelity(top1=0.962), is_calibrated=True)
+    [finding] = quality_findings(WANTED, fidelity(top1=0.962), is_calibrated=True)
     assert finding.rule == "quality.min_top1_agreement"
-    assert finding.detail == "top-1 96.2 % < 98 %"
+    assert finding.detail == "same class 96.2 % < 98 %"
     assert finding.remedy.endswith("or accept it: --min-top1 0.962")
 
 
 def test_the_remedy_names_a_threshold_that_is_met() -> None:
-    [finding] = quality_findings(profile(), fidelity(cosine=0.97999), is_calibrated=False)
+    [finding] = quality_findings(WANTED, fidelity(cosine=0.97999), is_calibrated=False)
     assert finding.remedy.startswith("use another recipe"), "there is nothing to calibrate"
     assert finding.remedy.endswith("--min-cosine 0.9799")
 
 
 def test_a_useless_candidate_is_not_offered_for_acceptance() -> None:
-    [finding] = quality_findings(profile(), fidelity(cosine=0.0), is_calibrated=True)
+    [finding] = quality_findings(WANTED, fidelity(cosine=0.0), is_calibrated=True)
     assert finding.remedy == "calibrate with more real samples (--data)"
 
 
 def test_the_float_model_equals_itself_whatever_the_rounding() -> None:
-    strict = profile()
-    strict.quality.min_cosine = 1.0
+    strict = Thresholds(1.0, 0.98)
     assert list(quality_findings(strict, fidelity(cosine=0.9999999999999998), is_calibrated=True)) == []
 
 
@@ -148,7 +149,7 @@ def test_the_reason_says_what_decided() -> None:
 
 
 def test_top1_is_not_judged_where_the_output_is_no_scores() -> None:
-    assert list(quality_findings(profile(), fidelity(top1=None), is_calibrated=True)) == []
+    assert list(quality_findings(WANTED, fidelity(top1=None), is_calibrated=True)) == []
 
 
 def test_measured_memory_over_the_limit_is_a_finding() -> None:

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import devicekit
 from devicekit.device.seam import Completed
 from devicekit.errors import ConvertError, Lost, RecipeError, UsageError
 from devicekit.pipeline.deployment import model_name
+from devicekit.profile.lookup import load_profile
 from devicekit.testing import FakeDevice
 from devicekit.words import dumps
 
@@ -37,6 +40,7 @@ def test_deploy_files_the_chosen_artifact_with_its_manifest_and_report(deploy: A
         f"digits.float32.{chosen.recipe}.tflite",
         "manifest.json",
         "report.json",
+        "worst",
     ]
     assert [p.name for p in tmp_path.iterdir()] == [folder.name]
     artifact = json.loads((folder / "manifest.json").read_text())["artifact"]
@@ -97,9 +101,93 @@ def test_a_model_with_a_state_is_verified_by_its_first_inference(data: Path, tmp
 def test_a_recipe_below_the_threshold_is_rejected_with_its_reason(deploy: Any) -> None:
     deployment = deploy(recipes=["float32", "weight_int4"], min_cosine=0.9999)
     rejected = next(c for c in deployment.candidates if c.recipe == "weight_int4")
-    assert rejected.status == "rejected" and rejected.measurement is None
+    assert rejected.status == "rejected" and rejected.measurement, "what it costs is worth knowing still"
     assert rejected.findings[0].rule == "quality.min_cosine"
     assert deployment.chosen.recipe == "float32"
+
+
+def strict() -> Any:
+    """Returns pixel7 with a cosine that no 4-bit weights reach."""
+    profile = load_profile("pixel7")
+    return profile.model_copy(
+        update={"quality": profile.quality.model_copy(update={"min_cosine": 0.9999, "max_metric_drop": 0.01})}
+    )
+
+
+def test_labels_decide_where_there_are_any(data: Path, tmp_path: Path) -> None:
+    with np.load(data / "digits.npz") as file:
+        np.savez(tmp_path / "unlabelled.npz", x=file["x"], x_eval=file["x_eval"])
+    options: Any = {"recipes": ["weight_int4"], "device": FakeDevice(), "store": ""}
+    labelled, unlabelled = (
+        devicekit.deploy(
+            data / "digits.float32.tflite", strict(), data=str(path), folder=tmp_path / path.stem, **options
+        )
+        for path in (data / "digits.npz", tmp_path / "unlabelled.npz")
+    )
+    [candidate] = labelled.candidates
+    assert candidate.status == "chosen" and candidate.fidelity.cosine < 0.9999
+    change = candidate.fidelity.change
+    assert change.low < change.value < change.high and change.low > -0.01
+    document = json.loads((labelled.folder / "report.json").read_text())["candidates"][0]
+    assert document["fidelity"]["change"] == {"value": change.value, "low": change.low, "high": change.high}
+    [candidate] = unlabelled.candidates
+    assert [finding.rule for finding in candidate.findings] == ["quality.min_cosine"]
+
+
+def test_the_metric_that_drops_too_far_is_rejected_with_its_interval(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "metric.py").write_text(
+        "import numpy as np\n"
+        f"data = np.load({str(data / 'digits.npz')!r})\n"
+        "x, wanted = data['x_eval'][:100], []\n"
+        "def closeness(predict):\n"
+        "    found = predict(x)\n"
+        "    wanted.append(found)\n"
+        "    return 1 - 50 * np.abs(found - wanted[0]).max(axis=1)\n"
+    )
+    deployment = devicekit.deploy(
+        *(data / "digits.float32.tflite", "pixel7"),
+        eval_function=f"{tmp_path / 'metric.py'}:closeness",
+        data=str(data / "digits.npz"),
+        recipes=["float32", "weight_int4"],
+        device=FakeDevice(),
+        folder=tmp_path / "out",
+        store="",
+    )
+    rejected = next(c for c in deployment.candidates if c.recipe == "weight_int4")
+    [finding] = rejected.findings
+    assert finding.rule == "quality.max_metric_drop" and rejected.measurement
+    assert re.match(r"task metric -[\d.]+ \(95 %: -[\d.]+…-[\d.]+\) against the float model", finding.detail)
+    number = finding.remedy.rpartition(" ")[2]
+    accepted = devicekit.deploy(
+        *(data / "digits.float32.tflite", "pixel7"),
+        eval_function=f"{tmp_path / 'metric.py'}:closeness",
+        data=str(data / "digits.npz"),
+        recipes=["weight_int4"],
+        device=FakeDevice(),
+        folder=tmp_path / "accepted",
+        store="",
+        max_accuracy_drop=float(number),
+    )
+    assert accepted.chosen.recipe == "weight_int4", "the remedy works"
+
+
+def test_the_worst_samples_are_filed(deploy: Any, tmp_path: Path) -> None:
+    deployment = deploy(keep_worst=2)
+    int8 = next(c for c in deployment.candidates if c.recipe == "int8")
+    assert int8.worst == deployment.folder / "worst" / "digits.float32.int8.npz"
+    with np.load(int8.worst) as kept:
+        assert len(kept["x"]) == 2 and int8.fidelity.worst_sample == f"x_eval[{kept['index'][0]}]"
+    assert not (deploy(keep_worst=0, overwrite=True).folder / "worst").exists()
+
+
+def test_made_up_ranges_win_over_nothing_that_needs_no_data(deploy: Any) -> None:
+    deployment = deploy(data=None)
+    int8 = next(c for c in deployment.candidates if c.recipe == "int8")
+    assert int8.status == "fits" and int8.made_up_ranges and int8.measurement
+    assert deployment.chosen.recipe in ("float32", "dynamic_int8")
+    assert deployment.data.warnings == (
+        "random inputs: fidelity and int8 ranges are made up; give real samples with --data",
+    )
 
 
 def test_nothing_fits_is_filed_too_and_says_what_comes_closest(deploy: Any, tmp_path: Path) -> None:

@@ -270,6 +270,7 @@ def make_bench(tmp_path: Path) -> Callable[..., Bench]:
             "wanted": None,
             "dense_version": None,
             "second_source": SECOND_SOURCE,
+            "keep_worst": 0,
             **request,
         }
         return prepare(request, graph, data=loaded, metric=None)

@@ -83,6 +83,7 @@ def test_without_data_static_recipes_are_marked(digits: Path, tmp_path: Path) ->
     assert result.data.is_random and result.data.source == "random inputs in 0..1"
     assert float32.notes == ()
     assert int8.notes == ("calibrated on random data",)
+    assert (float32.made_up_ranges, int8.made_up_ranges) == (False, True)
     assert int8.fidelity and int8.fidelity.cosine > 0.9
     assert int8.fidelity.top1_agreement is None  # noise has no class
 

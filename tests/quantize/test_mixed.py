@@ -12,7 +12,7 @@ from devicekit.graph.read import read_graph
 from devicekit.quantize import mixed, proof
 from devicekit.quantize.bench import Bench, judged
 from devicekit.quantize.build import BuildResult
-from devicekit.quantize.fidelity import Thresholds
+from devicekit.quantize.quality import Thresholds
 from devicekit.quantize.recipes import int8, scope_of
 from tests.quantize.building import build
 
@@ -91,7 +91,8 @@ def test_a_note_shows_the_trade(result: BuildResult) -> None:
     assert plain.size_bytes and better.size_bytes
     assert better.notes == (
         f"2 of 14 ops in float: cosine {plain.fidelity.cosine:.4f} → {better.fidelity.cosine:.4f}, "
-        f"top-1 {plain.fidelity.top1_agreement * 100:.1f} → {better.fidelity.top1_agreement * 100:.1f} %, "
+        f"same class {plain.fidelity.top1_agreement * 100:.1f} → "
+        f"{better.fidelity.top1_agreement * 100:.1f} %, "
         f"{plain.size_bytes / 1024:.1f} → {better.size_bytes / 1024:.1f} KiB",
         "in float: DEPTHWISE_CONV_2D (digits/separable_2/separable_conv2d/depthwise1), "
         "CONV_2D (digits/re_lu_1/Relu6)",

@@ -216,7 +216,7 @@ def test_a_directory_of_images_is_resized_and_scaled(tmp_path: Path, digits_grap
     data = load_data(str(folder), digits_graph)
     assert data.source == "images"
     assert [float(image.max()) for image in data.calibration["image"]] == [0.0, 1.0]
-    assert data.notes[0] == "images scaled to 0..1: if the model was trained otherwise, give a .npz instead"
+    assert data.notes[0] == "images taken as 0..1: if the model was trained otherwise, give a .npz instead"
 
 
 def test_a_broken_image_is_named(tmp_path: Path, digits_graph: Graph) -> None:
@@ -328,8 +328,9 @@ def test_without_data_the_inputs_are_random_and_say_so(digits_graph: Graph) -> N
     assert (data.source, data.is_random, data.labels) == ("random inputs in 0..1", True, None)
     assert data.calibration["image"].shape == (5, 8, 8, 1)
     np.testing.assert_array_equal(data.calibration["image"], again.calibration["image"])
-    assert data.notes == (
-        "random inputs: fidelity and int8 ranges are indicative; give real samples with --data",
+    assert data.notes == ()
+    assert data.warnings == (
+        "random inputs: fidelity and int8 ranges are made up; give real samples with --data",
     )
 
 

@@ -13,6 +13,7 @@ from devicekit.convert.inside.batch import mixed_samples
 from devicekit.convert.inside.load import Loaded, layers_in, load
 from devicekit.convert.inside.lower import to_tflite, trace, with_outputs
 from devicekit.convert.inside.outside import Apart, refuse_strings, set_apart, with_reasons
+from devicekit.convert.inside.told import told_of
 from devicekit.convert.inside.verify import verify
 from devicekit.convert.remedies import REMEDIES
 from devicekit.convert.remedies.apply import Rewritten, rewritten
@@ -51,7 +52,11 @@ def conversion(
     except Unsupported as error:
         raise with_reasons(error, apart.refused) from error
     yield {"phase": "verifying"}
-    verified = verify(path, function, tflite, unverified=unverified, apart=apart, inner=model.reference)
+    layers = with_outputs(layers_in(loaded), model.function)
+    told = told_of(model.function, layers)
+    verified = verify(
+        path, function, tflite, unverified=unverified, apart=apart, inner=model.reference, told=told
+    )
     np.savez(out_dir / REFERENCE_NAME, **verified.reference)
     yield {
         "result": {
@@ -68,7 +73,8 @@ def conversion(
             ],
             "rewrites": [one.to_json() for one in (*apart.rewrites, *model.rewrites)],
             "outside": [part.to_json() for part in apart.parts],
-            "layers": asdict(with_outputs(layers_in(loaded), model.function)),
+            "layers": asdict(layers),
+            "told": {name: one.to_json() for name, one in told.items()},
             "unverified": unverified,
         }
     }

@@ -19,6 +19,7 @@ from devicekit.graph.randomness import random_ops, random_outputs
 from devicekit.graph.ranges import random_inputs
 from devicekit.graph.read import read_graph
 from devicekit.graph.state import keeping_state
+from devicekit.graph.told import NOTHING_TOLD, Told
 
 # Float kernels in another order differ by 1e-7 to 1e-6 (52 models, November 2026); 1e-3 is
 # another model.
@@ -53,6 +54,7 @@ def verify(
     unverified: str | None = None,
     apart: Apart | None = None,
     inner: Any = None,
+    told: Mapping[str, Told] = NOTHING_TOLD,
 ) -> Verified:
     """Returns the reference outputs of `function` and how far the file `tflite` is from them.
 
@@ -60,13 +62,13 @@ def verify(
     compare the file alone with, where it is not that of `apart`: then with the same parts around it.
 
     Raises ConvertError where they differ by more than MAX_DIFFERENCE, where NaN appears, and where the file
-    keeps a state that the model does not. `path` is the
-    source model, for messages. `unverified` says why the file cannot be run here: then nothing is compared.
+    keeps a state that the model does not. `path` is the source model, for messages. `told` are the ranges to
+    draw inputs from. `unverified` says why the file cannot be run here: then nothing is compared.
     """
 
     apart = apart or Apart(function, trace)
     graph = read_graph(tflite)
-    given = apart.samples(function, random_inputs(graph, SAMPLES, SEED))
+    given = apart.samples(function, random_inputs(graph, SAMPLES, SEED, told))
     inputs = _joined([apart.before(one) for one in given])
     inner = inner or apart.function
     if inner is apart.function:

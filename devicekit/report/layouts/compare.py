@@ -64,7 +64,7 @@ def _turns(comparison: Comparison) -> str:
 
 def _rows(comparison: Comparison) -> Iterator[Row]:
     """Yields what the table says of each model, all rows as wide as there are models."""
-    entries, first = comparison.entries, comparison.first
+    entries = comparison.entries
 
     def row(title: str, cell: Callable[[Entry], str]) -> Row:
         return title, [cell(entry) for entry in entries]
@@ -82,13 +82,8 @@ def _rows(comparison: Comparison) -> Iterator[Row]:
     yield row("cosine", _fidelity(lambda f: fmt.cosine(f.cosine)))
     yield row("SNR dB", _fidelity(lambda f: f"{f.snr_db:.1f}"))
     yield row("max error", _fidelity(lambda f: fmt.number(f.max_abs_error)))
-    yield row("top-1", _fidelity(lambda f: fmt.percent(f.top1_agreement)))
-    accuracies = [
-        e.likeness.fidelity.float_task_metric for e in entries if e.likeness and e.likeness.fidelity
-    ]
-    own = next((value for value in accuracies if value is not None), None)
-    title, cells = row("accuracy", _fidelity(lambda f: fmt.percent(f.task_metric)))
-    yield title, [fmt.percent(own) if e is first else cell for e, cell in zip(entries, cells, strict=True)]
+    yield row("same class", _fidelity(lambda f: fmt.percent(f.top1_agreement)))
+    yield row("accuracy", lambda e: fmt.percent(comparison.accuracies[e.subject.label]))
 
 
 def _measured(text: Callable[[Measurement], str]) -> Callable[[Entry], str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from devicekit import words as fmt
 from devicekit.fit.choose import reason
+from devicekit.fit.pareto import SAME_COSINE
 from devicekit.graph.state import begin_anew, keeping_state
 from devicekit.report.layouts.measurement import trace_table, verified_words
 from devicekit.report.layouts.prediction import latency_words
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from devicekit.measurement import Measurement
     from devicekit.pipeline.deployment import Conversion, Deployment
     from devicekit.profile.schema import Profile
+    from devicekit.quantize.change import Change
 
 MARK = "▸"
 
@@ -28,6 +30,7 @@ def lines(deployment: "Deployment") -> Iterator[Any]:
     rows += [*_budget_rows(deployment)]
     rows += _step_rows(deployment, deployment.seconds)
     rows.append(("device", escape(device_line(deployment))))
+    rows += _warnings(deployment)
     yield labelled(rows)
     yield ""
     yield _table(deployment, has_measurements=any(c.measurement for c in deployment.candidates))
@@ -57,7 +60,7 @@ def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
     rows = _model_rows(conversion)
     if conversion.profile is not None:
         rows.append((conversion.profile.name, escape(profile_line(conversion.profile))))
-    yield labelled([*rows, *_budget_rows(conversion), *_step_rows(conversion, {})])
+    yield labelled([*rows, *_budget_rows(conversion), *_step_rows(conversion, {}), *_warnings(conversion)])
     yield ""
     yield _table(conversion, has_measurements=False)
     yield from _choice(conversion)
@@ -66,6 +69,16 @@ def conversion_lines(conversion: "Conversion") -> Iterator[Any]:
         yield ""
         names = [str(conversion.chosen.path), *_outside(conversion)]
         yield labelled([("written", escape(", ".join(names)))])
+
+
+def _warnings(conversion: "Conversion") -> list[tuple[str, str]]:
+    """Returns a row for each thing to know before any number is read."""
+    warnings = list(conversion.data.warnings)
+    made_up = [c.recipe for c in conversion.candidates if c.made_up_ranges and not c.findings]
+    others = [c.recipe for c in conversion.candidates if not c.made_up_ranges and not c.findings]
+    if made_up and others:
+        warnings.append(f"{', '.join(made_up)}: not chosen over recipes that need no data")
+    return [("warning", f"[yellow]{escape(text)}[/]") for text in warnings]
 
 
 def profile_line(profile: "Profile") -> str:
@@ -188,9 +201,10 @@ def _table(conversion: "Conversion", *, has_measurements: bool) -> Any:
     if is_measured:
         where = "host" if getattr(conversion, "evidence", None) == "simulated" else "median"
         header += ["must-have", f"{where} ms", "p95 ms"]
-    header += ["cosine", "top-1", *filter(None, [conversion.metric]), ""]
+    metric = [conversion.metric, "to float"] if conversion.metric else []
+    header += ["cosine", "same class", *metric, ""]
     rows = [_row(c, is_measured=is_measured, metric=conversion.metric) for c in conversion.candidates]
-    optional = ["p95 ms", "top-1", "must-have", "cosine", *filter(None, [conversion.metric])]
+    optional = ["p95 ms", "same class", "must-have", "cosine", *metric]
     return columns([escape(title) for title in header], rows, left=2, optional=optional)
 
 
@@ -213,9 +227,23 @@ def _row(candidate: "Candidate", *, is_measured: bool, metric: str | None) -> li
     if metric:
         value = fidelity.task_metric if fidelity else None
         cells.append(fmt.percent(value) if metric == "accuracy" else fmt.number(value))
+        cells.append(change_words(fidelity.change if fidelity else None, is_share=metric == "accuracy"))
     cells.append(_status(candidate))
     style = "green" if is_chosen else "dim" if candidate.findings or candidate.dominated_by else ""
     return [f"[{style}]{cell}[/]" if style and cell else cell for cell in cells]
+
+
+def change_words(change: "Change | None", *, is_share: bool) -> str:
+    """Returns how far a task metric is from the float model's: "-0.3 ±0.6", of a share in points."""
+    if change is None:
+        return fmt.UNKNOWN
+    factor = 100 if is_share else 1
+    digits = ".1f" if is_share else ".3g"
+    words = f"{change.value * factor + 0.0:+{digits}}"
+    if change.low is None or change.high is None:
+        return words
+    beyond = max(change.high - change.value, change.value - change.low) * factor
+    return f"{words} ±{beyond:{digits}}"
 
 
 def _status(candidate: "Candidate") -> str:
@@ -233,11 +261,31 @@ def _choice(conversion: "Conversion") -> Iterator[Any]:
         rows.append(("chosen", f"{chosen.recipe}: {why}"))
     if chosen and chosen.measurement and (verified := chosen.measurement.conditions.get("verified")):
         rows.append(("verified", f"{chosen.recipe}: {verified_words(verified)}"))
+    rows += _worst(conversion.candidates)
     rows += _dominated(conversion.candidates)
     rows += _rejected(conversion.candidates)
     if rows:
         yield ""
         yield labelled([(label, escape(text)) for label, text in rows])
+
+
+def _worst(candidates: Sequence["Candidate"]) -> Iterator[tuple[str, str]]:
+    """Yields one row: the sample on which each recipe is furthest from the float model, and where it is."""
+    recipes: dict[str, list[str]] = {}
+    for candidate in candidates:
+        if candidate.fidelity is not None and candidate.fidelity.worst_sample is not None:
+            recipes.setdefault(candidate.fidelity.worst_sample, []).append(candidate.recipe)
+    if recipes:
+        listed = "; ".join(f"{sample} of {', '.join(names)}" for sample, names in recipes.items())
+        kept = [c.worst for c in candidates if c.worst is not None]
+        where = (
+            f" (kept in {kept[0].parent.name}/)"
+            if len(kept) > 1
+            else f" (kept: {kept[0].name})"
+            if kept
+            else ""
+        )
+        yield "worst sample", f"{listed}{where}"
 
 
 def _dominated(candidates: Sequence["Candidate"]) -> Iterator[tuple[str, str]]:
@@ -268,7 +316,7 @@ def _notes(conversion: "Conversion") -> Iterator[Any]:
     """Yields what to know about the numbers, each once, with the recipes that it is about."""
     about: dict[str, list[str]] = {note: [] for note in (*conversion.source.notes, *conversion.data.notes)}
     for candidate in conversion.candidates:
-        for note in candidate.notes:
+        for note in (*candidate.notes, *_of_channel(candidate)):
             about.setdefault(note, []).append(candidate.recipe)
         if candidate.status == "chosen" and candidate.measurement:
             about.update({note: [] for note in candidate.measurement.notes})
@@ -280,6 +328,13 @@ def _notes(conversion: "Conversion") -> Iterator[Any]:
             ("note", escape(f"{', '.join(recipes)}: {note}" if recipes else note))
             for note, recipes in about.items()
         )
+
+
+def _of_channel(candidate: "Candidate") -> Iterator[str]:
+    """Yields which channel the cosine is of, where one is shown that nothing else names."""
+    fidelity = candidate.fidelity
+    if fidelity and fidelity.channel and not candidate.findings and fidelity.cosine < 1 - SAME_COSINE:
+        yield f"the cosine is that of {fidelity.channel}, by its own spread"
 
 
 def _written(deployment: "Deployment") -> str:
