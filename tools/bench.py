@@ -3,6 +3,7 @@
 Every comparison alternates its two sides, so that a noisy machine disturbs both alike.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ memory_mib = 2000
 [quality]
 min_cosine = 0.0
 min_top1_agreement = 0.0
+max_step = 1000
 [recipes]
 try = ["float32", "float16", "dynamic_int8", "weight_int8", "weight_int4", "int8", "int8_float_io", "int16x8"]
 """
@@ -166,36 +168,10 @@ def bench_fuzz() -> None:
     say("fuzz", f"500 damaged models read, 60 run, 8 deployed: {last}", met=done.returncode == 0)
 
 
-def devices() -> Any:
-    """Returns the benchmarks that need endpoints."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    import bench_devices
-
-    return bench_devices
-
-
-def prediction() -> Any:
-    """Returns the benchmark of what is predicted."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    import bench_prediction
-
-    return bench_prediction
-
-
-def sameness() -> Any:
-    """Returns the benchmark of what files mean from the second inference on."""
+def beside(module: str) -> Any:
+    """Returns a module of this folder; it may import those of tests."""
     sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
-    import bench_same
-
-    return bench_same
-
-
-def fleets() -> Any:
-    """Returns the benchmarks of fleets, their store, gate and report."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    import bench_fleet
-
-    return bench_fleet
+    return importlib.import_module(module)
 
 
 BENCHES = {
@@ -205,15 +181,16 @@ BENCHES = {
     "latency": bench_latency,
     "convert": bench_convert,
     "fuzz": bench_fuzz,
-    "same": lambda: sameness().same(say),
-    "push": lambda: devices().push(say),
-    "deploy": lambda: devices().first_inference(say),
-    "memory": lambda: devices().memory(say),
-    "prediction": lambda: prediction().memory(say),
-    "fleet": lambda: fleets().fleet(say),
-    "store": lambda: fleets().store(say),
-    "gate": lambda: fleets().gate(say),
-    "report": lambda: fleets().report(say),
+    "same": lambda: beside("bench_same").same(say),
+    "quality": lambda: beside("bench_quality").quality(say),
+    "push": lambda: beside("bench_devices").push(say),
+    "deploy": lambda: beside("bench_devices").first_inference(say),
+    "memory": lambda: beside("bench_devices").memory(say),
+    "prediction": lambda: beside("bench_prediction").memory(say),
+    "fleet": lambda: beside("bench_fleet").fleet(say),
+    "store": lambda: beside("bench_fleet").store(say),
+    "gate": lambda: beside("bench_fleet").gate(say),
+    "report": lambda: beside("bench_fleet").report(say),
 }
 
 

@@ -242,6 +242,12 @@ def building(command: F) -> F:
             help="Overrides quality.min_top1_agreement.",
         ),
         click.option(
+            "--max-step",
+            type=click.FloatRange(0, min_open=True),
+            metavar="SHARE",
+            help="Overrides quality.max_step.",
+        ),
+        click.option(
             "--io",
             type=click.Choice(["int8", "float"]),
             help="Inputs and outputs of static recipes: quantized, or float32.",

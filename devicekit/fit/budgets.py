@@ -10,15 +10,14 @@ from devicekit import words as fmt
 from devicekit.errors import OutOfMemory, UsageError
 from devicekit.finding import Finding
 from devicekit.measurement import Measurement
+from devicekit.quantize import quality
 from devicekit.quantize.build import BuildResult
 from devicekit.quantize.fidelity import Fidelity
 
 # Task metrics of the same samples differ by no less than one sample in a million; less is rounding.
 METRIC_ERROR = 1e-9
 # The rules that a budget can break, as findings name them.
-RULES = frozenset(
-    ("size", "memory", "latency", "accuracy_drop", "quality.min_cosine", "quality.min_top1_agreement")
-)
+RULES = frozenset(("size", "memory", "latency", "accuracy_drop", *quality.RULES))
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Budgets:
     max_accuracy_drop: float | None = None
     min_cosine: float | None = None
     min_top1_agreement: float | None = None
+    max_step: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_size_bytes", "max_memory_bytes", "max_latency_ms"):
@@ -68,6 +68,7 @@ class Budgets:
             "--max-accuracy-drop": None if drop is None else f"{drop:g}",
             "--min-cosine": None if self.min_cosine is None else f"{self.min_cosine:g}",
             "--min-top1": None if self.min_top1_agreement is None else f"{self.min_top1_agreement:g}",
+            "--max-step": None if self.max_step is None else f"{self.max_step:g}",
         }
         return ", ".join(f"{flag} {value}" for flag, value in words.items() if value is not None)
 

@@ -111,7 +111,11 @@ def _build(job: Job, profile: Profile, making: Making, folder: Path) -> None:
     source = convert_source(job.model, flex=profile.ops.flex, **making.loading())
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as scratch:
         built = quantized(source, profile.recipes.try_, making, profile=profile, out_dir=Path(scratch))
-        budgets = Budgets(min_cosine=making.min_cosine, min_top1_agreement=making.min_top1_agreement)
+        budgets = Budgets(
+            min_cosine=making.min_cosine,
+            min_top1_agreement=making.min_top1_agreement,
+            max_step=making.max_step,
+        )
         screened = screen(profile, built.candidates, source.layers, budgets)
         candidates = choose(screened, profile.recipes.prefer)
         chosen = next((one for one in candidates if one.status == "chosen"), None)

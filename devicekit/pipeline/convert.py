@@ -29,6 +29,7 @@ def convert(
     prefer: Prefer | None = None,
     min_cosine: float | None = None,
     min_top1_agreement: float | None = None,
+    max_step: float | None = None,
     max_size_bytes: int | None = None,
     max_memory_bytes: int | None = None,
     max_latency_ms: float | None = None,
@@ -55,6 +56,7 @@ def convert(
         prefer=prefer,
         min_cosine=min_cosine,
         min_top1_agreement=min_top1_agreement,
+        max_step=max_step,
         io=io,
         timeout_s=timeout_s,
         accept_data=accept_data,
@@ -73,6 +75,7 @@ def convert(
         max_accuracy_drop=max_accuracy_drop,
         min_cosine=min_cosine,
         min_top1_agreement=min_top1_agreement,
+        max_step=max_step,
     )
     check_before(budgets, data=data, eval_function=eval_function, measures=False)
     if target is None:

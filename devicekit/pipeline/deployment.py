@@ -1,7 +1,9 @@
 """Deployment and Conversion: what the pipeline found, and their JSON.
 
 JSON schema history (`schema` in every document)
-    1   first version; since November 2026 with `budgets`, and `dominated_by` of each candidate
+    1   first version; since November 2026 with `budgets`, and `dominated_by` of each candidate; since
+        December 2026 with `warnings` of the data; of each candidate `made_up_ranges` and `worst`, and of its
+        fidelity `worst`, `step`, `step_of`, `change` and `worst_sample`
 """
 
 from collections.abc import Mapping

@@ -25,6 +25,7 @@ class Making:
     prefer: Prefer | None = None
     min_cosine: float | None = None
     min_top1_agreement: float | None = None
+    max_step: float | None = None
     io: Io | None = None
     trust: bool = False
     custom_objects: str | Path | None = None
@@ -42,7 +43,7 @@ class Making:
         refuse_unlisted(self.custom_ops, target)
         tried = tuple(dict.fromkeys(self.recipes)) or target.recipes.try_
         own = {"prefer": self.prefer, "try_": with_io(tried, self.io)}
-        quality = {"min_cosine": self.min_cosine, "min_top1_agreement": self.min_top1_agreement}
+        quality = {name: getattr(self, name) for name in ("min_cosine", "min_top1_agreement", "max_step")}
         target = target.model_copy(
             update={
                 "recipes": target.recipes.model_copy(update=given(own)),

@@ -80,15 +80,15 @@ def demands(profile: "Profile | None", budgets: Budgets = NO_BUDGETS) -> dict[st
 
 def thresholds(profile: "Profile | None", budgets: Budgets = NO_BUDGETS) -> Thresholds:
     """Returns what a candidate must keep: what the profile says, and what the caller's flags say instead."""
-    cosine, agreement = budgets.min_cosine, budgets.min_top1_agreement
-    asked = tuple(given({MIN_COSINE: cosine, MIN_TOP1: agreement}))
+    cosine, agreement, step = budgets.min_cosine, budgets.min_top1_agreement, budgets.max_step
+    asked = tuple(given({MIN_COSINE: cosine, MIN_TOP1: agreement, MAX_STEP: step}))
     if profile is None:
-        return Thresholds(cosine, agreement, asked=asked)
+        return Thresholds(cosine, agreement, step, asked=asked)
     of_profile = profile.quality
     return Thresholds(
         min_cosine=of_profile.min_cosine if cosine is None else cosine,
         min_top1_agreement=of_profile.min_top1_agreement if agreement is None else agreement,
-        max_step=of_profile.max_step,
+        max_step=of_profile.max_step if step is None else step,
         # --max-accuracy-drop says the same, as the caller wants it.
         max_metric_drop=None if budgets.max_accuracy_drop is not None else of_profile.max_metric_drop,
         asked=asked,
@@ -173,7 +173,7 @@ def _excess(miss: Miss) -> float:
     return miss.limit / max(miss.found, 1e-6)
 
 
-_FLAGS = {MIN_COSINE: "--min-cosine", MIN_TOP1: "--min-top1"}
+_FLAGS = {MIN_COSINE: "--min-cosine", MIN_TOP1: "--min-top1", MAX_STEP: "--max-step"}
 
 
 def _cosine_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
@@ -194,7 +194,11 @@ def _step_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[st
     elif fidelity.top1_agreement is not None:
         of, other = "its usual highest probability", "end in logits"
     detail = f"one step of {fidelity.step_of} is {miss.found:.0%} of {of}, > {miss.limit:.3g}"
-    return detail, f"leave it in float (dynamic_int8, weight_int8, float16), or {other}"
+    accepted = math.ceil(miss.found * 1e3) / 1e3
+    return detail, (
+        f"leave it in float (dynamic_int8, weight_int8, float16), or {other}; or accept it: "
+        f"{_FLAGS[miss.rule]} {accepted:g}"
+    )
 
 
 def _drop_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:

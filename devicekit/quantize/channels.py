@@ -17,6 +17,9 @@ APART = 8.0
 # A channel's error counts against its spread, but against no less than the largest spread of its group by
 # this: within what measures one thing, a class that hardly ever shows may be as coarse as the others.
 WITHIN = 8.0
+# Where several numbers lie far from 0, an error is one from this share of their spread on: the logits of a
+# class that never shows lie far from 0 too, and hardly vary.
+HALF = 0.5
 # Fewer numbers than this show no spread.
 MIN_NUMBERS = 8
 # What spreads less than this share of its size, or of the largest spread, is constant: float32 sums differ by
@@ -34,11 +37,12 @@ class Channels:
     """The channels of an output [N, ...] that are judged one by one; they lie on `axis` (0: there is one).
 
     By channel: `is_judged`; `units`, against which an error counts; and `spreads`, the largest standard
-    deviation among the channels that measure the same thing.
+    deviation among the channels that measure the same thing. Errors below `least` of a unit are none.
     """
 
     axis: int
     rank: int
+    least: float
     is_judged: "NDArray[Any]"
     units: "NDArray[Any]"
     spreads: "NDArray[Any]"
@@ -49,7 +53,8 @@ class Channels:
 
         power = (_by_channel(difference, self.axis) ** 2).mean(axis=1)
         ratios = np.divide(power, self.units**2, out=np.where(power > 0, np.inf, 0.0), where=self.units > 0)
-        cosines: NDArray[Any] = np.where(self.is_judged, (1 + ratios) ** -0.5, 1.0)
+        is_error = self.is_judged & (ratios >= self.least**2)
+        cosines: NDArray[Any] = np.where(is_error, (1 + ratios) ** -0.5, 1.0)
         return cosines
 
     def shares(self, step: float) -> "NDArray[Any]":
@@ -89,7 +94,7 @@ def _axes(values: "NDArray[Any]") -> Iterator[int]:
         yield 0
         return
     yield values.ndim - 1
-    if values.ndim == 3 and values.shape[1] < values.shape[2]:
+    if values.ndim == 3 and 1 < values.shape[1] < values.shape[2]:
         yield 1
 
 
@@ -114,13 +119,13 @@ def _channels(values: "NDArray[Any]", axis: int, *, is_random: bool) -> Channels
     smallest = min(own[group].max() for group in groups) / WITHIN
     units = np.where(varies, np.maximum(own, largest / WITHIN), np.maximum(own, smallest))
     if len(groups) > 1:
-        is_judged = np.ones(len(columns), bool)
-    elif is_random:
+        return Channels(axis, values.ndim, 0.0, np.ones(len(columns), bool), units, largest)
+    if is_random:
         return None
-    else:
-        is_far = np.abs(columns.mean(axis=1)) > APART * units
-        is_judged = varies & ((len(columns) == 1) | (is_far & ~is_share))
-    return Channels(axis, values.ndim, is_judged, units, largest) if is_judged.any() else None
+    if axis == 0:
+        return Channels(axis, values.ndim, 0.0, varies, units, largest)
+    is_far = varies & ~is_share & (np.abs(columns.mean(axis=1)) > APART * units)
+    return Channels(axis, values.ndim, HALF, is_far, units, largest) if is_far.any() else None
 
 
 def _groups(
@@ -128,20 +133,16 @@ def _groups(
 ) -> list["NDArray[Any]"]:
     """Returns the channels that vary, in groups that measure one thing each.
 
-    Those within 0..1 are one; of the others, neighbours by spread that are not APART. All within APART of
-    each other are one thing, be they within 0..1 or not.
+    Neighbours by spread that are not APART belong together; those within 0..1 do in any case.
     """
     import numpy as np
 
     shares, others = np.flatnonzero(varies & is_share), np.flatnonzero(varies & ~is_share)
-    order = others[np.argsort(spreads[others])]
-    gaps = np.flatnonzero(spreads[order][1:] > APART * spreads[order][:-1])
-    groups = [group for group in np.split(order, gaps + 1) if len(group)]
-    if not len(shares):
-        return groups
-    if len(groups) == 1 and spreads[groups[0]].max() <= APART * spreads[shares].max():
-        return [np.concatenate([shares, groups[0]])]
-    return [shares, *groups]
+    alike = np.where(varies & is_share, spreads[shares].max(initial=0.0), spreads)
+    order = np.concatenate([shares, others])
+    order = order[np.argsort(alike[order], kind="stable")]
+    gaps = np.flatnonzero(alike[order][1:] > APART * alike[order][:-1])
+    return list(np.split(order, gaps + 1))
 
 
 def _by_channel(values: "NDArray[Any]", axis: int) -> "NDArray[Any]":

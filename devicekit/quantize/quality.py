@@ -31,9 +31,8 @@ class Miss:
 class Thresholds:
     """What a candidate must keep; None: anything does. Keys of a profile's [quality], or the user's flags.
 
-    With a task metric that decides alone: of `min_cosine` and `min_top1_agreement` those in `asked`, the
-    user's own flags, still hold. `max_metric_drop` is a share of the float model's metric; a drop that chance
-    may have made is none.
+    With a task metric that decides alone: of the others those in `asked`, the user's own flags, still hold.
+    `max_metric_drop` is a share of the float model's metric; a drop that chance may have made is none.
     """
 
     min_cosine: float | None = None
@@ -54,7 +53,8 @@ class Thresholds:
             if holds and found is not None and limit is not None and found < limit - ERROR:
                 yield Miss(rule, found, limit)
         step = self.max_step
-        if step is not None and not labels_decide and fidelity.step is not None and fidelity.step > step:
+        holds = MAX_STEP in self.asked or not labels_decide
+        if holds and step is not None and fidelity.step is not None and fidelity.step > step:
             yield Miss(MAX_STEP, fidelity.step, step)
         allowed = self.allowed_drop(fidelity)
         if allowed is not None and fidelity.change is not None:

@@ -84,7 +84,9 @@ def as_told(data: Data, told: Mapping[str, Told]) -> Data | None:
 
 
 def _from_unit(values: NDArray[Any], low: float, told: Told) -> NDArray[Any]:
-    """Returns values of low..1 stretched over the told range."""
+    """Returns values of low..1 stretched over the told range; around 0 where that is (sound)."""
+    if told.low[0] < 0:
+        return (values * told.high[0]).astype(values.dtype)
     span = told.high[0] - told.low[0]
     stretched: NDArray[Any] = ((values - low) / (1 - low) * span + told.low[0]).astype(values.dtype)
     return stretched

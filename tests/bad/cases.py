@@ -34,7 +34,7 @@ BAD = (
     Bad("kelvin", ["kelvin", "step"]),
     Bad("three_temperatures", ["body[…, ", "step"]),
     Bad("many_classes", ["classes", "step"]),
-    Bad("rescaling_inside", ["x: values span 0..1", "0..255", "scale (Rescaling)"]),
+    Bad("rescaling_inside", ["x: values span 0..", "(scale (Rescaling)) takes 0..255"]),
     Bad("float_indices", ["x holds indices into a table of 1000"]),
     Bad("dead", ["the same outputs", "--accept-data"]),
     Bad("digits", ["image look 255 times smaller", "--accept-data"], data="digits_bytes"),

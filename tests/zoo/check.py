@@ -20,6 +20,7 @@ MAX_DIFFERENCE = 1e-3
 # The kit scores 64 samples, this check 8 others: a cosine may be that much worse before it counts as wrong,
 # and by as much as is lost already: a lossy recipe loses more on some samples than on others.
 COSINE_TOLERANCE = 0.05
+SOUND = 0.98  # the profiles' own quality
 # Constants of fewer elements may stay as they are: of computing operators, of tables, of all others.
 # So many inferences in a row must not depend on each other.
 FIVE = 5
@@ -116,6 +117,24 @@ def examine(
     if cosine is not None and not outside.after and not own >= cosine - COSINE_TOLERANCE - (1 - cosine):
         problems.append(f"cosine {own:.3f}, the kit says {cosine:.3f}")
     return {"problems": problems, "difference": difference, "cosine": own}
+
+
+def is_sound(wanted: Any, found: Any) -> bool:
+    """Returns whether nobody would call an output bad, by numbers that the kit does not use.
+
+    Alike as a whole; of probabilities the same best class, else in every channel of the last axis an error
+    of less than half of how much it varies.
+    """
+    wanted, found = np.asarray(wanted, np.float64), np.asarray(found, np.float64)
+    if alike(wanted, found) < SOUND:
+        return False
+    if wanted.ndim < 2 or not wanted.size:
+        return True
+    if wanted.shape[-1] > 1 and np.allclose(wanted.sum(-1), 1, atol=1e-3):
+        return bool((wanted.argmax(-1) == found.argmax(-1)).mean() >= SOUND)
+    channels, errors = (values.reshape(-1, wanted.shape[-1]) for values in (wanted, found - wanted))
+    spreads = channels.std(0)
+    return not np.any((spreads > 0) & (np.sqrt((errors**2).mean(0)) > spreads / 2))
 
 
 def unmeasured(problems: list[str]) -> dict[str, Any]:

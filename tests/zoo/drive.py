@@ -17,6 +17,8 @@ import devicekit
 from devicekit.device.local import LocalDevice
 from devicekit.device.seam import Completed, DeviceFacts
 from devicekit.errors import DevicekitError
+from devicekit.pipeline.screening import thresholds
+from devicekit.profile.lookup import load_profile
 from tests.zoo import check
 from tests.zoo.table import ZOO, Entry
 
@@ -127,6 +129,8 @@ def judged(
         "findings": [finding.detail for finding in candidate.findings],
         "problems": [],
     }
+    if candidate.path and candidate.fidelity:
+        result |= verdict(candidate, inputs, expected, outside)
     if result["status"] == "good":
         result |= check.examine(
             candidate.path,
@@ -138,6 +142,21 @@ def judged(
             is_stateful=entry.is_stateful,
         )
     return result
+
+
+def verdict(
+    candidate: Any, inputs: check.Arrays, expected: check.Arrays, outside: check.Outside
+) -> dict[str, Any]:
+    """Returns which rules of quality a shipped profile would refuse a file by, and whether it is sound."""
+    refused = [miss.rule for miss in thresholds(load_profile("pixel7")).misses(candidate.fidelity)]
+    try:
+        actual = check.run(candidate.path, inputs, outside)
+    except Exception:  # LiteRT's, or that of what the kit wrote around the file
+        return {"refused": refused, "sound": False}
+    pairs = check.paired(expected, actual)
+    is_sound = len(pairs) == len(expected) and not list(check.misshapen(pairs))
+    is_sound = is_sound and all(check.is_sound(*pair) for pair in pairs.values())
+    return {"refused": refused, "sound": is_sound}
 
 
 def told(error: DevicekitError, layers: Sequence[str]) -> dict[str, Any]:
