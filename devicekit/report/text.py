@@ -48,10 +48,11 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Terminal:
-    """Where the text goes. `width` in columns."""
+    """Where the text goes. `width` in columns; `table_width` that of tables, None for the same."""
 
     width: int = MAX_WIDTH
     colour: bool = False
+    table_width: int | None = None
 
 
 def terminal() -> Terminal:
@@ -59,7 +60,9 @@ def terminal() -> Terminal:
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else MAX_WIDTH
     return Terminal(
-        width=max(min(width, MAX_WIDTH), 40), colour=is_terminal and not os.environ.get("NO_COLOR")
+        width=max(min(width, MAX_WIDTH), 40),
+        colour=is_terminal and not os.environ.get("NO_COLOR"),
+        table_width=max(width, 40),
     )
 
 
@@ -71,9 +74,10 @@ def render(results: Any, where: Terminal = Terminal()) -> str:
 
 def draw(parts: Iterable[Any], where: Terminal) -> str:
     """Returns rich renderables and strings with rich's markup as text."""
+    table_width = where.table_width or where.width
     console = Console(
         file=StringIO(),
-        width=where.width,
+        width=max(where.width, table_width),
         force_terminal=where.colour,
         no_color=not where.colour,
         color_system="standard" if where.colour else None,
@@ -81,7 +85,7 @@ def draw(parts: Iterable[Any], where: Terminal) -> str:
         emoji=False,
     )
     for part in parts:
-        console.print(part)
+        console.print(part, width=table_width if isinstance(part, _Columns) else where.width)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
@@ -101,7 +105,8 @@ def columns(
 ) -> Any:
     """Returns a table without lines; the first `left` columns and the last are aligned to the left.
 
-    Where the terminal is too narrow, the columns titled in `optional` go, the first of them first.
+    Where the terminal is too narrow, the columns titled in `optional` go, the first of them first, and a line
+    below says which.
     """
     return _Columns(tuple(header), [tuple(row) for row in rows], left, tuple(optional))
 
@@ -124,6 +129,8 @@ class _Columns:
             if Measurement.get(console, options.update(width=1000), table).maximum <= options.max_width:
                 break
         yield table
+        if dropped:
+            yield f"[dim]a wider terminal shows {', '.join(dropped)} too[/]"
 
     def _table(self, dropped: tuple[str, ...]) -> Any:
         kept = [i for i, title in enumerate(self.header) if title not in dropped]

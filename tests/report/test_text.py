@@ -21,9 +21,18 @@ def test_a_narrow_terminal_loses_columns_in_order_and_cuts_nothing(
     width: int, shown: tuple[str, ...], gone: tuple[str, ...]
 ) -> None:
     text = drawn(width)
+    text, _, left_out = text.partition("a wider terminal shows ")
+    assert left_out.strip() == (f"{', '.join(gone)} too" if gone else "")
     assert all(title in text for title in (*shown, "▸", "int8_float_io", "0.019", "chosen"))
     assert not any(title in text for title in gone)
     assert "…" not in text and max(map(len, text.splitlines())) <= width
+
+
+def test_tables_take_the_width_of_the_terminal_and_prose_does_not() -> None:
+    table = columns(HEADER, [ROW], left=2, optional=("p95 ms", "top-1"))
+    prose = labelled([("note", "word " * 30)])
+    text = draw([prose, table], Terminal(width=50, table_width=100))
+    assert "p95 ms" in text and max(map(len, text.splitlines()[:4])) <= 50
 
 
 def test_text_beside_a_label_wraps_beside_it() -> None:

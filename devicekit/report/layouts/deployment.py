@@ -243,7 +243,7 @@ def change_words(change: "Change | None", *, is_share: bool) -> str:
     if change.low is None or change.high is None:
         return words
     beyond = max(change.high - change.value, change.value - change.low) * factor
-    return f"{words} ±{beyond:{digits}}"
+    return f"{words} ±{beyond:{digits}}" if beyond else words.lstrip("+")
 
 
 def _status(candidate: "Candidate") -> str:
