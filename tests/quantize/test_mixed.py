@@ -47,11 +47,20 @@ def outlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(outlier: Path) -> BuildResult:
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The samples without labels, which would decide in place of how close outputs are."""
+    path = tmp_path_factory.mktemp("unlabelled") / "digits.npz"
+    with np.load(DATA / "digits.npz") as file:
+        np.savez(path, x=file["x"], x_eval=file["x_eval"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(outlier: Path, unlabelled: Path) -> BuildResult:
     return build(
         outlier,
         ["int8", "int8_float_io", "float16"],
-        data=DATA / "digits.npz",
+        data=unlabelled,
         out_dir=outlier.parent / "out",
         wanted=Thresholds(0.98, 0.98),
     )
@@ -108,22 +117,22 @@ def test_an_op_in_float_that_nobody_asked_for_is_a_finding(result: BuildResult) 
     assert finding.detail == "not int8, computed in float32: CONV_2D"
 
 
-def test_ops_that_need_no_float_are_taken_back(tmp_path: Path) -> None:
+def test_ops_that_need_no_float_are_taken_back(unlabelled: Path, tmp_path: Path) -> None:
     """A small channel has weights so large that those beside them vanish in 8 bits; its tensor does not."""
     factors = {(DEPTHWISE, 1): 1e-4, (DEPTHWISE, 2): 1e-4, (POINTWISE, 1): 1e4}
     model = changed_digits(tmp_path / "uneven.tflite", factors)
     wanted = Thresholds(0.98, 0.98)
-    result = build(model, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path / "out", wanted=wanted)
+    result = build(model, ["int8"], data=unlabelled, out_dir=tmp_path / "out", wanted=wanted)
     plain, better = result.candidates
     assert plain.fidelity and plain.fidelity.cosine < 0.98
     assert better.path
     assert [op.name for op in proof.float_ops(read_graph(better.path))] == ["CONV_2D"]
 
 
-def test_thresholds_that_no_half_in_float_meets_are_a_note_on_int8(outlier: Path, tmp_path: Path) -> None:
-    result = build(
-        outlier, ["int8_float_io"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=Thresholds(1.0, 1.0)
-    )
+def test_thresholds_that_no_half_in_float_meets_are_a_note_on_int8(
+    outlier: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    result = build(outlier, ["int8_float_io"], data=unlabelled, out_dir=tmp_path, wanted=Thresholds(1.0, 1.0))
     (plain,) = result.candidates
     (note,) = plain.notes
     assert note.startswith(
@@ -134,15 +143,25 @@ def test_thresholds_that_no_half_in_float_meets_are_a_note_on_int8(outlier: Path
 
 
 def test_borders_that_miss_the_thresholds_alone_are_said_without_a_search(
-    outlier: Path, tmp_path: Path
+    outlier: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
-    result = build(outlier, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=Thresholds(1.0, 1.0))
+    result = build(outlier, ["int8"], data=unlabelled, out_dir=tmp_path, wanted=Thresholds(1.0, 1.0))
     assert [one.notes for one in result.candidates] == [
         (
-            "no mixed precision: with all ops in float, inputs and outputs in 8 bits miss it still; "
-            "try --io float",
+            "no mixed precision: with all ops in float, inputs in 8 bits miss it still; dynamic_int8 and "
+            "weight_int8 keep them in float",
         )
     ]
+
+
+def test_with_labels_they_decide_what_is_enough(outlier: Path, tmp_path: Path) -> None:
+    wanted = Thresholds(0.98, 0.98, max_metric_drop=0.01)
+    result = build(outlier, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path, wanted=wanted)
+    plain, better = result.candidates
+    assert plain.fidelity and plain.fidelity.change and plain.fidelity.change.value < -0.5
+    assert better.fidelity and better.fidelity.change and better.fidelity.change.value > -0.01
+    assert better.path
+    assert [op.name for op in proof.float_ops(read_graph(better.path))] == ["DEPTHWISE_CONV_2D", "CONV_2D"]
 
 
 def test_on_random_inputs_nothing_is_searched(outlier: Path, tmp_path: Path) -> None:
@@ -162,13 +181,15 @@ def test_int8_that_meets_the_thresholds_is_left_alone(
     assert [(one.recipe, one.notes) for one in result.candidates] == [("int8", ())]
 
 
-def test_without_thresholds_there_is_no_search(outlier: Path, tmp_path: Path) -> None:
-    result = build(outlier, ["int8"], data=DATA / "digits.npz", out_dir=tmp_path)
+def test_without_thresholds_there_is_no_search(outlier: Path, unlabelled: Path, tmp_path: Path) -> None:
+    result = build(outlier, ["int8"], data=unlabelled, out_dir=tmp_path)
     assert [(one.recipe, one.notes) for one in result.candidates] == [("int8", ())]
 
 
-def test_no_set_holds_more_than_half_of_the_ops(outlier: Path, make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(outlier, data=DATA / "digits.npz", wanted=asdict(Thresholds(0.98, 0.98)))
+def test_no_set_holds_more_than_half_of_the_ops(
+    outlier: Path, unlabelled: Path, make_bench: Callable[..., Bench]
+) -> None:
+    bench = make_bench(outlier, data=unlabelled, wanted=asdict(Thresholds(0.98, 0.98)))
     search = mixed._Search(bench, judged(bench, "int8", bench.quantized("int8", int8)), int8)
     scopes = list(search.ops)
     assert len(scopes) == 14
@@ -177,10 +198,12 @@ def test_no_set_holds_more_than_half_of_the_ops(outlier: Path, make_bench: Calla
     assert all(len(kept) <= 7 for kept in search.sets)
 
 
-def test_a_search_that_runs_out_of_time_says_so(outlier: Path, make_bench: Callable[..., Bench]) -> None:
+def test_a_search_that_runs_out_of_time_says_so(
+    outlier: Path, unlabelled: Path, make_bench: Callable[..., Bench]
+) -> None:
     """The search may take half of what the parent waits for a step: here, as good as nothing."""
     wanted = Thresholds(0.98, 0.98)
-    bench = make_bench(outlier, data=DATA / "digits.npz", timeout_s=0.0, wanted=asdict(wanted))
+    bench = make_bench(outlier, data=unlabelled, timeout_s=0.0, wanted=asdict(wanted))
     plain = judged(bench, "int8", bench.quantized("int8", int8))
     note = mixed.build(bench, plain, int8)
     assert note == "no mixed precision found: the search ended after 0 s, with 0 of 15 tried alone"
