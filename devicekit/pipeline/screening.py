@@ -157,10 +157,11 @@ def quality_findings(
     if fidelity is None:
         return
     misses = list(wanted.misses(fidelity))
-    # More samples give no finer steps.
-    is_calibrated = is_calibrated and all(miss.rule != MAX_STEP for miss in misses)
+    # More samples give no finer steps, and no channel another range.
+    may_calibrate = is_calibrated and not any(miss.where and "[" in miss.where for miss in misses)
+    may_calibrate = may_calibrate and all(miss.rule != MAX_STEP for miss in misses)
     for miss in misses:
-        detail, remedy = _WORDED[miss.rule](miss, fidelity, is_calibrated)
+        detail, remedy = _WORDED[miss.rule](miss, fidelity, may_calibrate)
         if miss.rule in wanted.asked:
             detail += f" ({_FLAGS[miss.rule]})"
         yield Finding(miss.rule, detail, remedy, excess=_excess(miss))
@@ -176,38 +177,43 @@ def _excess(miss: Miss) -> float:
 _FLAGS = {MIN_COSINE: "--min-cosine", MIN_TOP1: "--min-top1", MAX_STEP: "--max-step"}
 
 
-def _cosine_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
-    where = f" of {fidelity.worst}" if fidelity.worst else ""
+def _cosine_words(miss: Miss, fidelity: Fidelity, may_calibrate: bool) -> tuple[str, str]:
+    where = f" of {miss.where}" if miss.where else ""
     detail = f"cosine{where} {miss.found:.6g} < {miss.limit:g}"
-    return detail, _accept(miss.found, _FLAGS[miss.rule], is_calibrated=is_calibrated)
+    return detail, _accept(miss.found, _FLAGS[miss.rule], may_calibrate=may_calibrate)
 
 
-def _top1_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+def _top1_words(miss: Miss, fidelity: Fidelity, may_calibrate: bool) -> tuple[str, str]:
     detail = f"same class {miss.found * 100:.1f} % < {miss.limit * 100:g} %"
-    return detail, _accept(miss.found, _FLAGS[miss.rule], is_calibrated=is_calibrated)
+    return detail, _accept(miss.found, _FLAGS[miss.rule], may_calibrate=may_calibrate)
 
 
-def _step_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+def _step_words(miss: Miss, fidelity: Fidelity, may_calibrate: bool) -> tuple[str, str]:
     of, other = "how much it varies", "add its mean in the app"
-    if "[" in (fidelity.step_of or ""):
-        other = "give what measures different things as outputs of their own"
-    elif fidelity.top1_agreement is not None:
+    if miss.of_probabilities:
         of, other = "its usual highest probability", "end in logits"
-    detail = f"one step of {fidelity.step_of} is {miss.found:.0%} of {of}, > {miss.limit:.3g}"
-    accepted = math.ceil(miss.found * 1e3) / 1e3
+    elif miss.where and "[" in miss.where:
+        other = "give what measures different things, or lies far from 0, as outputs of their own around 0"
+    detail = f"one step of {miss.where} is {miss.found:.0%} of {of}, > {miss.limit:.3g}"
     return detail, (
         f"leave it in float (dynamic_int8, weight_int8, float16), or {other}; or accept it: "
-        f"{_FLAGS[miss.rule]} {accepted:g}"
+        f"{_FLAGS[miss.rule]} {_rounded_up(miss.found)}"
     )
 
 
-def _drop_words(miss: Miss, fidelity: Fidelity, is_calibrated: bool) -> tuple[str, str]:
+def _drop_words(miss: Miss, fidelity: Fidelity, may_calibrate: bool) -> tuple[str, str]:
     change = fidelity.change
     assert change
     interval = "" if change.low is None else f" (95 %: {change.low:+.3g}…{change.high:+.3g})"
     detail = f"task metric {change.value:+.3g}{interval} against the float model, {-miss.limit:+.3g} may be"
-    other = "calibrate with more real samples (--data)" if is_calibrated else "use a closer recipe"
-    return detail, f"{other}, or accept it: --max-accuracy-drop {math.ceil(miss.found * 1e4) / 1e4:g}"
+    other = "calibrate with more real samples (--data)" if may_calibrate else "use a closer recipe"
+    return detail, f"{other}, or accept it: --max-accuracy-drop {_rounded_up(miss.found)}"
+
+
+def _rounded_up(value: float) -> str:
+    """Returns a number of three digits that is not below `value`."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.ceil(value / unit) * unit:.10g}"
 
 
 _WORDED: dict[str, Callable[[Miss, Fidelity, bool], tuple[str, str]]] = {
@@ -220,17 +226,19 @@ _WORDED: dict[str, Callable[[Miss, Fidelity, bool], tuple[str, str]]] = {
 
 def _undecided(wanted: Thresholds, fidelity: Fidelity | None) -> Iterator[str]:
     """Yields a note where the samples are too few to tell whether the task metric drops too far."""
-    if fidelity is not None and wanted.is_undecided(fidelity):
-        allowed = wanted.allowed_drop(fidelity)
-        yield (
-            f"undecided on {fidelity.count} labelled samples whether the task metric drops by more than "
-            f"{allowed:.2g}: give more"
-        )
+    if fidelity is None or not wanted.is_undecided(fidelity):
+        return
+    allowed = wanted.allowed_drop(fidelity)
+    note = (
+        f"undecided on {fidelity.count} labelled samples whether the task metric drops by more than "
+        f"{allowed:.2g}: give more"
+    )
+    yield note if wanted.metric_decides(fidelity) else f"{note}; how close outputs are decides too"
 
 
-def _accept(value: float, option: str, *, is_calibrated: bool) -> str:
+def _accept(value: float, option: str, *, may_calibrate: bool) -> str:
     """Returns what to do about a quality of `value`: below a half there is nothing to accept."""
-    other = "calibrate with more real samples (--data)" if is_calibrated else "use another recipe"
+    other = "calibrate with more real samples (--data)" if may_calibrate else "use another recipe"
     if value < 0.5:
         return other
     return f"{other}, or accept it: {option} {math.floor(value * 1e4) / 1e4:g}"

@@ -41,6 +41,7 @@ class Bench:
     the highest version of FULLY_CONNECTED that the runtime knows, None for any. `second_source` is the module
     of the child that makes int8 where litert-quantizer cannot, None for none. `timeout_s` is what the
     parent waits for one step. `keep_worst` is how many of the worst samples of each candidate are kept.
+    `usual` are float outputs that show how much each varies, where the evaluation samples are too few to.
     """
 
     model: bytes
@@ -60,6 +61,7 @@ class Bench:
     dense_version: int | None
     second_source: str | None
     keep_worst: int = 0
+    usual: Mapping[str, NDArray[Any]] | None = None
     float_score: Score | None = None
 
     @property
@@ -124,6 +126,7 @@ class Bench:
             self.scores.first(count),
             steps=steps,
             is_random=self.data.is_random,
+            usual=self.usual,
         )
         if self.metric is not None:
             return replace(score, task_metric=None, float_task_metric=self.float_metric, change=None)

@@ -5,127 +5,150 @@ that varies by 3 K gives 1.0000 whatever it is. A softmax and an embedding are o
 numbers count for as little as they are.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Channels whose spreads lie further apart than this measure different things; so do a mean and a spread.
+# Channels whose spreads lie further apart than this measure different things. So far from 0 lies what has a
+# mean of more than this times its spread.
 APART = 8.0
 # A channel's error counts against its spread, but against no less than the largest spread of its group by
 # this: within what measures one thing, a class that hardly ever shows may be as coarse as the others.
 WITHIN = 8.0
-# Where several numbers lie far from 0, an error is one from this share of their spread on: the logits of a
-# class that never shows lie far from 0 too, and hardly vary.
+# More channels than this are the features of one thing: what hardly varies among them says little.
+FEW = 16
+# A channel that measures the same as the others is bad where its error is this share of its spread: it tells
+# next to nothing then. Less may be a class that hardly ever shows, or a model that tells little itself.
 HALF = 0.5
+# One step of several numbers that all lie far from 0 counts from this share of their spread on: those of
+# untrained models come to 0.27, temperatures of a body to 0.36 (int8, December 2026).
+THIRD = 0.3
 # Fewer numbers than this show no spread.
 MIN_NUMBERS = 8
 # What spreads less than this share of its size, or of the largest spread, is constant: float32 sums differ by
 # as much.
 CONSTANT = 1e-6
-# The error of what does not vary, or lies within 0..1, counts against no less than this share of its size: a
-# probability of 0.5 may vary little. Above a cosine of 0.99 it is then within 2.8 % of what it should be.
+# The error of what does not vary counts against no less than this share of its size: above a cosine of 0.99
+# it is then within 2.8 % of what it should be.
 OF_ITS_SIZE = 0.2
-# How far probabilities may stray from 0..1 and their sum from 1 (see scores.TOLERANCE).
+# How far the largest probability and the sum of all may stray from 1 (see scores.TOLERANCE).
 TOLERANCE = 1e-3
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Channels:
     """The channels of an output [N, ...] that are judged one by one; they lie on `axis` (0: there is one).
 
-    By channel: `is_judged`; `units`, against which an error counts; and `spreads`, the largest standard
-    deviation among the channels that measure the same thing. Errors below `least` of a unit are none.
+    By channel: `units`, against which an error counts, 0 where it is not judged, and `least`, the share of
+    that below which there is none; `spreads`, against which one step counts, 0 where none does, and
+    `least_step`.
     """
 
     axis: int
     rank: int
-    least: float
-    is_judged: "NDArray[Any]"
     units: "NDArray[Any]"
+    least: "NDArray[Any]"
     spreads: "NDArray[Any]"
+    least_step: "NDArray[Any]"
 
     def cosines(self, difference: "NDArray[Any]") -> "NDArray[Any]":
         """Returns for each channel the cosine that its error, at right angles to the signal, would give."""
         import numpy as np
 
-        power = (_by_channel(difference, self.axis) ** 2).mean(axis=1)
-        ratios = np.divide(power, self.units**2, out=np.where(power > 0, np.inf, 0.0), where=self.units > 0)
-        is_error = self.is_judged & (ratios >= self.least**2)
-        cosines: NDArray[Any] = np.where(is_error, (1 + ratios) ** -0.5, 1.0)
+        errors = np.sqrt((_by_channel(difference, self.axis) ** 2).mean(axis=1))
+        ratios = np.divide(errors, self.units, out=np.zeros_like(errors), where=self.units > 0)
+        cosines: NDArray[Any] = np.where(ratios >= self.least, (1 + ratios**2) ** -0.5, 1.0)
         return cosines
 
     def shares(self, step: float) -> "NDArray[Any]":
         """Returns for each channel what share of its spread one step of the output is; 0 without one."""
         import numpy as np
 
-        known = self.is_judged & (self.spreads > 0)
-        shares: NDArray[Any] = np.divide(step, self.spreads, out=np.zeros_like(self.spreads), where=known)
-        return shares
+        shares = np.divide(step, self.spreads, out=np.zeros_like(self.spreads), where=self.spreads > 0)
+        kept: NDArray[Any] = np.where(shares >= self.least_step, shares, 0.0)
+        return kept
 
     def name(self, output: str, channel: int) -> str:
         """Returns "pred[…, 5]" for channel 5 of the last axis; the output's name where there is but one."""
-        if self.axis == 0:
+        if len(self.units) == 1:
             return output
-        return f"{output}[…, {channel}]" if self.axis == self.rank - 1 else f"{output}[:, {channel}]"
+        behind = ["…"] if self.axis == self.rank - 1 else [":"] * self.axis
+        return f"{output}[{', '.join([*behind, str(channel)])}]"
 
 
 def find_channels(values: "NDArray[Any]", *, is_random: bool) -> Channels | None:
     """Returns the channels of an output [N, ...] that are judged one by one; None where it is one thing.
 
-    Those are: channels whose spreads lie more than APART apart, numbers with a mean more than APART times
-    their spread, and an output of a single number. Channels lie on the last axis, or on the first behind the
-    samples where that is the shorter of two (a detector's [N, 4 + classes, boxes]). `is_random`: the inputs
-    were made up, so how much an output varies by itself says nothing; how channels differ does.
+    They lie on the last axis; on another one where they measure different things there alone (a detector's
+    [N, 4 + classes, boxes]). `is_random`: the inputs were made up, so how much an output varies by itself
+    says nothing; how channels differ does.
     """
     if values.dtype.kind != "f" or values.size < MIN_NUMBERS or are_probabilities(values):
         return None
-    for axis in _axes(values):
-        found = _channels(values, axis, is_random=is_random)
-        if found is not None:
-            return found
-    return None
-
-
-def _axes(values: "NDArray[Any]") -> Iterator[int]:
     if values.ndim == 1 or values.size == len(values):
-        yield 0
-        return
-    yield values.ndim - 1
-    if values.ndim == 3 and 1 < values.shape[1] < values.shape[2]:
-        yield 1
+        return None if is_random else _judged(values, 0, is_random=False)
+    last = _judged(values, values.ndim - 1, is_random=is_random)
+    if last is not None and not last.least.any():
+        return last
+    others = (_judged(values, axis, is_random=True) for axis in range(1, values.ndim - 1))
+    return next((one for one in others if one is not None), last)
 
 
-def _channels(values: "NDArray[Any]", axis: int, *, is_random: bool) -> Channels | None:
+def _judged(values: "NDArray[Any]", axis: int, *, is_random: bool) -> Channels | None:
+    """Returns the channels of one axis; where `is_random`, only if they measure different things."""
     import numpy as np
 
     columns = _by_channel(values.astype(np.float64), axis)
     if columns.shape[1] < MIN_NUMBERS:
         return None
-    sizes = np.sqrt((columns**2).mean(axis=1))
-    spreads = columns.std(axis=1)
+    sizes, spreads = np.sqrt((columns**2).mean(axis=1)), columns.std(axis=1)
     varies = spreads > CONSTANT * np.maximum(sizes, spreads.max())
     if not varies.any():
         return None
-    is_share = (columns.min(axis=1) >= -TOLERANCE) & (columns.max(axis=1) <= 1 + TOLERANCE)
-    floors = np.where(varies & ~is_share, 0, OF_ITS_SIZE * sizes)
-    own = np.maximum(spreads, floors)
+    is_far = np.abs(columns.mean(axis=1)) > APART * spreads
+    is_share = (columns.min(axis=1) >= 0) & (columns.max(axis=1) <= 1 + ROUNDING)
+    own = np.where(is_share & ~is_far | ~varies, np.maximum(spreads, OF_ITS_SIZE * sizes), spreads)
     groups = _groups(own, varies, is_share)
     largest = own.copy()
     for group in groups:
         largest[group] = own[group].max()
-    smallest = min(own[group].max() for group in groups) / WITHIN
-    units = np.where(varies, np.maximum(own, largest / WITHIN), np.maximum(own, smallest))
-    if len(groups) > 1:
-        return Channels(axis, values.ndim, 0.0, np.ones(len(columns), bool), units, largest)
+    none, half = np.zeros_like(own), np.full_like(own, HALF)
+    by_spread = np.where(own == largest, largest, 0) * varies
+    if axis == 0:
+        least = half if is_share[0] and is_far[0] else none
+        return Channels(axis, values.ndim, own, least, by_spread, least)
+    if _are_different(groups, varies, is_share, sizes, largest):
+        smallest = min(largest[group[0]] for group in groups) / WITHIN
+        units = np.maximum(own, np.where(varies, largest / WITHIN, smallest))
+        return Channels(axis, values.ndim, units, none, by_spread, none)
     if is_random:
         return None
-    if axis == 0:
-        return Channels(axis, values.ndim, 0.0, varies, units, largest)
-    is_far = varies & ~is_share & (np.abs(columns.mean(axis=1)) > APART * units)
-    return Channels(axis, values.ndim, HALF, is_far, units, largest) if is_far.any() else None
+    is_few = len(columns) <= FEW
+    units = own if is_few else np.maximum(own, largest / WITHIN)
+    is_judged = varies & (is_far | is_few) & (is_far | ~is_share)
+    all_far = bool(np.all(is_far[varies] & ~is_share[varies]))
+    least_step = np.full_like(own, THIRD) if all_far else half
+    return Channels(
+        axis, values.ndim, units * is_judged, half, np.where(is_far & is_judged, own, 0), least_step
+    )
+
+
+def _are_different(
+    groups: list["NDArray[Any]"],
+    varies: "NDArray[Any]",
+    is_share: "NDArray[Any]",
+    sizes: "NDArray[Any]",
+    largest: "NDArray[Any]",
+) -> bool:
+    """Returns whether channels measure different things: groups, scores beside others, a large constant."""
+    is_few = len(varies) <= FEW
+    if is_few and bool((sizes[~varies] > APART * largest[varies].max()).any()):
+        return True
+    has_scores = any(is_share[group].all() for group in groups)
+    return len(groups) > 1 and (is_few or has_scores)
 
 
 def _groups(

@@ -1,7 +1,7 @@
 """Fidelity: how close a candidate's outputs stay to the float model's."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,21 @@ MAX_SNR_DB = 140.0  # float32 rounding alone gives about this much: 24 bits of m
 # cosine of 0.99 allows an error of 2.8 % of a number that hardly varies, as int8 gives (a step of 0.4 % of
 # the range, and what comes before it), and none that hides a variation of more than that.
 MIN_VARIATION = 0.2
+# A sample whose outputs are smaller than this share of the largest sample's has no direction: it counts in
+# the cosine of all numbers.
+MIN_SIZE = 0.02
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How close some of the outputs are; the fields are as in Fidelity."""
+
+    cosine: float
+    top1_agreement: float | None
+    worst: str | None = None
+    step: float | None = None
+    step_of: str | None = None
+    of_probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,10 @@ class Fidelity:
     Outputs that are not finite: cosine 0, snr_db 0. Where the channels of an output measure different things
     (channels.py) each is judged by its own spread; `worst` names the output or channel that `cosine` is of,
     None for the only output. `step` is the largest share (0.4: 40 %) that one step of a quantized output is
-    of how much `step_of` varies, or of its usual highest probability; None where no such is quantized.
-    `worst_sample` names the evaluation sample that is furthest from the float model's.
+    of how much `step_of` varies, or of its usual highest probability (`of_probabilities`); None where no such
+    is quantized. `distance` is the sum of what all outputs and channels lack of a cosine of 1.
+    `worst_sample` names the evaluation sample that is furthest from the float model's. `beside` is how close
+    the outputs are that the labels are not about, None where there are none.
     """
 
     cosine: float
@@ -51,8 +68,11 @@ class Fidelity:
     worst: str | None = None
     step: float | None = None
     step_of: str | None = None
+    of_probabilities: bool = False
+    distance: float = 0.0
     change: Change | None = None
     worst_sample: str | None = None
+    beside: Closeness | None = None
 
     @property
     def channel(self) -> str | None:
@@ -65,8 +85,9 @@ class Fidelity:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Fidelity":
         """Returns what `to_json` gave, of this version or an earlier one."""
-        change = document.get("change")
-        return cls(**{**document, "change": None if change is None else Change(**change)})
+        nested = {"change": Change, "beside": Closeness}
+        given = {name: document.get(name) for name in nested}
+        return cls(**{**document, **{name: one and nested[name](**one) for name, one in given.items()}})
 
 
 def compare(
@@ -76,32 +97,49 @@ def compare(
     *,
     steps: Mapping[str, float] = NO_STEPS,
     is_random: bool = False,
+    usual: Outputs | None = None,
 ) -> Fidelity:
     """Returns the fidelity of `candidate` to `reference`: {output: [N, ...]}, dequantized.
 
     `scores` says which outputs rank classes, and what the labels are; `steps` the step of each quantized
-    output; `is_random` that the inputs were made up.
+    output; `is_random` that the inputs were made up. `usual` are outputs that show how much each varies, None
+    for the reference itself.
     """
-    found = [
-        _distance(name, values, candidate[name], step=steps.get(name), is_random=is_random)
+    usual = reference if usual is None else usual
+    found = {
+        name: _distance(name, values, candidate[name], usual[name], step=steps.get(name), is_random=is_random)
         for name, values in reference.items()
-    ]
-    worst = min(found, key=lambda one: one.cosine)
-    coarsest = max(found, key=lambda one: one.step or 0)
+    }
+    agreements = {name: _same_best(reference[name], candidate[name]) for name in scores.ranked}
     ours, theirs = (hits(outputs, scores) for outputs in (candidate, reference))
-    agreements = [_same_best(reference[name], candidate[name]) for name in scores.ranked]
+    whole = _closeness(list(found), found, agreements)
+    unlabelled = [] if scores.labels is None else [name for name in found if name != scores.labelled]
     return Fidelity(
-        cosine=worst.cosine,
-        snr_db=min(one.snr_db for one in found),
-        max_abs_error=max(one.max_abs_error for one in found),
-        top1_agreement=min(agreements, default=None),
+        **vars(whole),
+        snr_db=min(one.snr_db for one in found.values()),
+        max_abs_error=max(one.max_abs_error for one in found.values()),
         task_metric=None if ours is None else float(ours.mean()),
         float_task_metric=None if theirs is None else float(theirs.mean()),
         count=len(next(iter(reference.values()))),
-        worst=worst.where if len(found) > 1 or worst.where not in reference else None,
+        distance=sum(one.distance for one in found.values()),
+        change=_change(ours, theirs, are_equal=all(one.max_abs_error == 0 for one in found.values())),
+        beside=_closeness(unlabelled, found, agreements) if unlabelled else None,
+    )
+
+
+def _closeness(
+    names: Sequence[str], found: Mapping[str, "_Distance"], agreements: Mapping[str, float]
+) -> Closeness:
+    """Returns how close the outputs `names` are: of several, the worst."""
+    worst = min((found[name] for name in names), key=lambda one: one.cosine)
+    coarsest = max((found[name] for name in names), key=lambda one: one.step or 0)
+    return Closeness(
+        cosine=worst.cosine,
+        top1_agreement=min((agreements[name] for name in names if name in agreements), default=None),
+        worst=worst.where if len(found) > 1 or worst.where not in found else None,
         step=coarsest.step,
-        step_of=None if coarsest.step is None else coarsest.step_of,
-        change=_change(ours, theirs, are_equal=all(one.max_abs_error == 0 for one in found)),
+        step_of=coarsest.step_of,
+        of_probabilities=coarsest.of_probabilities,
     )
 
 
@@ -130,41 +168,50 @@ class _Distance:
     cosine: float
     snr_db: float
     max_abs_error: float
+    distance: float = 0.0
     step: float | None = None
     step_of: str | None = None
+    of_probabilities: bool = False
 
 
 def _distance(
     name: str,
     reference: "NDArray[Any]",
     candidate: "NDArray[Any]",
+    usual: "NDArray[Any]",
     *,
     step: float | None,
     is_random: bool,
 ) -> _Distance:
-    """Returns how far one output [N, ...] is from the reference's; `step` is its step where quantized."""
+    """Returns how far one output [N, ...] is from the reference's; `step` is its step where quantized.
+
+    `usual` [M, ...] shows how much it varies.
+    """
     import numpy as np
 
     if reference.shape != candidate.shape:
         error = float(np.abs(np.nan_to_num(reference.astype(np.float64))).max(initial=0.0))
-        return _Distance(name, 0.0, 0.0, error)
+        return _Distance(name, 0.0, 0.0, error, distance=1.0)
     wanted, found = (values.astype(np.float64).reshape(len(values), -1) for values in (reference, candidate))
     finite = np.isfinite(wanted) & np.isfinite(found)
     difference = np.where(finite, found, 0) - np.where(finite, wanted, 0)
     largest = float(np.abs(difference).max(initial=0.0))
     if not finite.all():
-        return _Distance(name, 0.0, 0.0, largest)
+        return _Distance(name, 0.0, 0.0, largest, distance=1.0)
     if reference.dtype.kind in "iub":
         unequal = float((difference != 0).mean())
-        return _Distance(name, 1 - unequal, _decibel(1.0, unequal), largest)
+        return _Distance(name, 1 - unequal, _decibel(1.0, unequal), largest, distance=unequal)
     snr_db = _decibel(float((wanted**2).sum()), float((difference**2).sum()))
-    whole = _Distance(name, _cosine(wanted, found, difference), snr_db, largest)
+    cosine = _cosine(wanted, found, difference)
+    whole = _Distance(name, cosine, snr_db, largest, distance=1 - cosine)
     if step is not None and are_probabilities(reference):
-        return replace(whole, step=step / float(np.median(reference.max(axis=-1))), step_of=name)
-    channels = find_channels(reference, is_random=is_random)
+        share = step / float(np.median(reference.max(axis=-1)))
+        return replace(whole, step=share, step_of=name, of_probabilities=True)
+    channels = find_channels(usual, is_random=is_random)
     if channels is None:
         return whole
     cosines = channels.cosines(difference.reshape(reference.shape))
+    whole = replace(whole, distance=whole.distance + float((1 - cosines).sum()))
     lowest = int(cosines.argmin())
     if cosines[lowest] < whole.cosine:
         whole = replace(whole, cosine=float(cosines[lowest]), where=channels.name(name, lowest))
@@ -172,17 +219,25 @@ def _distance(
         return whole
     shares = channels.shares(step)
     coarsest = int(shares.argmax())
+    if not shares[coarsest]:
+        return whole
     return replace(whole, step=float(shares[coarsest]), step_of=channels.name(name, coarsest))
 
 
 def _cosine(wanted: "NDArray[Any]", found: "NDArray[Any]", difference: "NDArray[Any]") -> float:
     """Returns the cosine over all numbers, or the mean over samples, whichever is lower."""
+    import numpy as np
+
     if not difference.any():
         return 1.0
     pooled = float(_cosines(wanted.reshape(1, -1), found.reshape(1, -1))[0])
     if wanted.shape[1] == 1:
         return min(pooled, _cosine_of_noise(wanted, difference))
-    return min(pooled, float(_cosines(wanted, found).mean()))
+    sizes = np.linalg.norm(wanted, axis=1)
+    has_direction = sizes > MIN_SIZE * sizes.max()
+    if not has_direction.any():
+        return pooled
+    return min(pooled, float(_cosines(wanted[has_direction], found[has_direction]).mean()))
 
 
 def _cosines(wanted: "NDArray[Any]", found: "NDArray[Any]") -> "NDArray[Any]":

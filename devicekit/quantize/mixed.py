@@ -75,6 +75,7 @@ class _Search:
     looked_at: int = 0
     is_hopeless: bool = False
     float_outputs: bool = False
+    ran_out: bool = False
     start: float = 0.0
 
     def __post_init__(self) -> None:
@@ -110,6 +111,7 @@ class _Search:
         whole = _Trial(frozenset(), self.bench.compared(self._int8, count))
         for kept in self._most_suspect_first():
             if time.monotonic() > self.ranking_deadline:
+                self.ran_out = True
                 break
             self.trials.append(self._tried(kept, count))
             self.looked_at += 1
@@ -131,14 +133,14 @@ class _Search:
         return sorted(self.sets, key=lambda kept: -max(worst[scope] for scope in kept))
 
     def _key(self, trial: _Trial) -> tuple[float, int, float]:
-        """Sorts trials: the smallest shortfall first; of equal ones the fewest ops, then the least noise."""
+        """Sorts trials: what is enough first, by the fewest ops; the rest by their distance."""
         assert self.bench.wanted
         if trial.fidelity is None:
             return (2.0, 0, 0.0)
-        if self.by_metric:  # a few samples say little of it: what adds the least noise is the best guess
-            return (0.0, 0, -trial.fidelity.snr_db)
-        shortfall = round(self.bench.wanted.shortfall(trial.fidelity), 6)
-        return (shortfall, 0 if shortfall else len(trial.kept), -trial.fidelity.snr_db)
+        # A few samples say little of a metric. Of several outputs or channels that are bad one may be
+        # mended, and the worst remains: what is nearest in all is the best guess.
+        is_short = self.by_metric or self.bench.wanted.shortfall(trial.fidelity) > 0
+        return (float(is_short), 0 if is_short else len(trial.kept), trial.fidelity.distance)
 
     def _prefixes(self, ranked: Sequence[Scopes]) -> list[Scopes]:
         """Returns the unions of the first 1, 2, … neighbourhoods, as far as they stay within the share."""
@@ -214,7 +216,7 @@ class _Search:
         return time.monotonic() > self.deadline
 
     def _is_cut_short(self) -> bool:
-        return self._is_over() or self.looked_at < len(self.sets)
+        return self._is_over() or self.ran_out
 
     def notes(self, kept: Scopes, mixed: Built) -> list[str]:
         """Returns what the candidate trades: which ops for which size and fidelity."""

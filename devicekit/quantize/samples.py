@@ -199,12 +199,14 @@ class _Checked:
         if labels is None:
             return None
         self._used.add("y")
-        if labels.ndim == 2:
-            labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0]
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        elif labels.ndim == 2 and _is_one_hot(labels):
+            labels = labels.argmax(axis=1)
         if labels.ndim != 1 or labels.dtype.kind not in "iufb" or not np.all(labels == np.floor(labels)):
             raise self._error(
                 f"y: found {_form(labels)}, expected one class index per sample",
-                "give y as integers [N], or one-hot [N, classes]",
+                "give y as integers [N], or one-hot [N, classes]; else score with --eval file.py:function",
             )
         if len(labels) != count:
             raise self._error(
@@ -305,6 +307,11 @@ def _is_constant(values: NDArray[Any]) -> bool:
         return False
     low, high = float(values.min()), float(values.max())
     return high - low <= MIN_SPAN * max(abs(low), abs(high))
+
+
+def _is_one_hot(labels: NDArray[Any]) -> bool:
+    is_bit = labels.dtype.kind in "iufb" and bool(np.isin(labels, (0, 1)).all())
+    return is_bit and bool((labels.sum(axis=1) == 1).all())
 
 
 def _matches(found: Iterable[int], wanted: tuple[int, ...]) -> bool:

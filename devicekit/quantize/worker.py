@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from devicekit.errors import LoadError, UsageError
 from devicekit.finding import Finding
 from devicekit.graph.macs import macs
@@ -29,6 +31,8 @@ from devicekit.quantize.words import worded
 from devicekit.quantize.wrong_data import as_told, doubts
 from devicekit.words import attributes
 
+# As many samples show how much outputs vary; of fewer, calibration inputs help, so many at most.
+MANY, MOST_USUAL = 32, 64
 # How long the float model is run on the data scaled otherwise, each way.
 DOUBTS_S = 5.0
 
@@ -196,7 +200,21 @@ def prepare(request: Mapping[str, Any], graph: Graph, *, data: Data, metric: Met
         dense_version=request["dense_version"],
         second_source=request["second_source"],
         keep_worst=request["keep_worst"],
+        usual=_usual(predictor, data, graph, reference, evaluation_s),
     )
+
+
+def _usual(
+    predictor: Predictor, data: Data, graph: Graph, reference: Mapping[str, Any], seconds: float
+) -> Mapping[str, Any] | None:
+    """Returns float outputs of the calibration inputs too, where the evaluation inputs are few."""
+    count = len(next(iter(reference.values()), ()))
+    if count >= MANY or data.calibration is data.evaluation or not reference:
+        return None
+    more = predictor.predict_all(rows(data.calibration, graph)[:MOST_USUAL], seconds=seconds)
+    if any(more[name].shape[1:] != values.shape[1:] for name, values in reference.items()):
+        return None  # outputs whose size depends on what goes in
+    return {name: np.concatenate([values, more[name]]) for name, values in reference.items()}
 
 
 def _of_random(random: Sequence[str], others: Collection[str]) -> Iterator[str]:

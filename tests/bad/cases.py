@@ -1,5 +1,6 @@
 """What the kit must say of each model of tests/bad; shared by the tests and `tools/bench quality`."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ MODELS = "tests.bad.build"
 
 @dataclass(frozen=True)
 class Bad:
-    """A model, or the digits where `data` names theirs; `names` are words that the kit must say of it."""
+    """A model, or the digits where `data` names theirs; `names` are patterns of what the kit must say."""
 
     model: str
     names: Sequence[str]
@@ -27,14 +28,14 @@ class Bad:
 
 
 BAD = (
-    Bad("boxes_then_scores", ["pred[…, 4]", "step"]),
-    Bad("scores_then_boxes_by_anchor", ["pred[…, 0]", "step"]),
-    Bad("channels_before_anchors", ["pred[:, 4]", "step"]),
-    Bad("kelvin_and_humidity", ["weather[…, 0]", "step"]),
-    Bad("kelvin", ["kelvin", "step"]),
-    Bad("three_temperatures", ["body[…, ", "step"]),
-    Bad("many_classes", ["classes", "step"]),
-    Bad("rescaling_inside", ["x: values span 0..", "(scale (Rescaling)) takes 0..255"]),
+    Bad("boxes_then_scores", [r"cosine of pred\[…, [456]\]", r"one step of pred\[…, [456]\]"]),
+    Bad("scores_then_boxes_by_anchor", [r"cosine of pred\[…, [012]\]", r"one step of pred\[…, [012]\]"]),
+    Bad("channels_before_anchors", [r"cosine of pred\[:, [456]\]", r"one step of pred\[:, [456]\]"]),
+    Bad("kelvin_and_humidity", [r"cosine of weather\[…, [01]\]", r"one step of weather\[…, 0\]"]),
+    Bad("kelvin", ["one step of kelvin is"]),
+    Bad("three_temperatures", [r"one step of body\[…, [012]\]"]),
+    Bad("many_classes", ["one step of classes is .* of its usual highest probability"]),
+    Bad("rescaling_inside", [r"x: values span 0\.\..*\(scale \(Rescaling\)\) takes 0\.\.255"]),
     Bad("float_indices", ["x holds indices into a table of 1000"]),
     Bad("dead", ["the same outputs", "--accept-data"]),
     Bad("digits", ["image look 255 times smaller", "--accept-data"], data="digits_bytes"),
@@ -70,4 +71,4 @@ def _converted(model: Path, data: Path, target: Path) -> Conversion:
 
 def missing(bad: Bad, said: str) -> list[str]:
     """Returns the words that were not said."""
-    return [words for words in bad.names if words not in said]
+    return [words for words in bad.names if not re.search(words, said)]

@@ -100,6 +100,6 @@ def test_what_has_no_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_across_kinds_and_with_a_calibration() -> None:
     text = render(diff("pixel3", "rp2040"))
     assert "microcontroller" in text and "calibration" in text
-    assert render(diff("pixel7", "pixel7")) == "pixel7 and pixel7 do not differ: 27 keys\n"
+    assert render(diff("pixel7", "pixel7")) == "pixel7 and pixel7 do not differ: 29 keys\n"
     with pytest.raises(UnknownProfile):
         diff("pixel7", "pixel77")

@@ -5,6 +5,7 @@ import pytest
 
 from devicekit.quantize.channels import find_channels
 from devicekit.quantize.fidelity import Fidelity, compare
+from devicekit.quantize.scores import Scores
 
 RNG = np.random.default_rng(3)
 COUNT = 64
@@ -64,7 +65,7 @@ def test_a_class_that_hardly_ever_shows_may_be_as_coarse_as_the_others() -> None
     assert compare({"pred": joined}, {"pred": found}).cosine > 0.999
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(293.0, 3.0), (36.8, 0.4), (-1000.0, 20.0)])
+@pytest.mark.parametrize(("mean", "spread"), [(293.0, 3.0), (36.8, 0.4), (-1000.0, 10.0)])
 @pytest.mark.parametrize("count", [1, 3])
 def test_numbers_far_from_0_are_judged_by_how_much_they_vary(mean: float, spread: float, count: int) -> None:
     score = coarse(mean + spread * RNG.normal(size=(COUNT, count)))
@@ -109,6 +110,79 @@ def test_probabilities_finer_than_a_step_are_too_fine() -> None:
     values = (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
     score = compare({"p": values}, {"p": in_steps(values, 1 / 256)}, steps={"p": 1 / 256})
     assert score.step and score.step > 0.125 and score.step_of == "p"
+
+
+def beside(*channels: np.ndarray) -> np.ndarray:
+    return np.stack(channels, axis=-1)
+
+
+NORMAL = RNG.normal(size=(COUNT, 8))
+LOST = {
+    "channels of an image": (
+        np.stack([RNG.uniform(0, 320, (COUNT, 6, 6)), RNG.uniform(0, 1, (COUNT, 6, 6))], axis=1),
+        {"y[:, 1]"},
+    ),
+    "quantities by quantiles": (
+        np.stack([NORMAL[:, :3] * 300, NORMAL[:, 3:6], NORMAL[:, :3] * 200, NORMAL[:, 3:6] * 2], axis=1),
+        {"y[:, 1]", "y[:, 3]"},
+    ),
+    "a chain of spreads": (NORMAL[:, :5] * [1, 5, 25, 125, 600], {"y[…, 0]"}),
+    "a share far from 0": (beside(NORMAL[:, 0] * 0.1 + 0.5, 0.96 + 0.002 * NORMAL[:, 1]), {"y[…, 1]"}),
+    "small offsets beside sigmoids": (
+        beside(RNG.uniform(0, 1, COUNT), RNG.uniform(-1e-3, 1e-3, COUNT)),
+        {"y[…, 1]"},
+    ),
+    "a large constant": (beside(np.full(COUNT, 640.0), NORMAL[:, 0], NORMAL[:, 1]), {"y[…, 1]", "y[…, 2]"}),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_channel_that_int8_loses_is_named(kind: str) -> None:
+    values, where = LOST[kind]
+    values = values.astype(np.float32)
+    step = float((max(values.max(), 0) - min(values.min(), 0)) / 255)
+    score = compare({"y": values}, {"y": in_steps(values, step).astype(np.float32)}, steps={"y": step})
+    assert score.cosine < 0.95 and score.worst in where
+
+
+KEPT = {
+    "logits of a class that never shows": np.concatenate(
+        [NORMAL[:, :4] * 3, -30 + 0.6 * NORMAL[:, 4:5]], axis=1
+    ),
+    "an embedding with an outlier": np.concatenate(
+        [RNG.normal(size=(COUNT, 31)), 15 * RNG.normal(size=(COUNT, 1))], axis=1
+    ),
+    "samples that stand still": np.where(np.arange(COUNT)[:, None] % 2, NORMAL[:, :3], NORMAL[:, :3] * 1e-4),
+    "a picture of one channel": RNG.uniform(0, 1, (COUNT, 8, 8, 1)) ** 4,
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_an_app_can_use_is_kept(kind: str) -> None:
+    score = coarse(KEPT[kind])
+    assert score.cosine > 0.98 and (score.step or 0) <= 0.125
+
+
+def test_calibration_inputs_show_how_much_an_output_varies_where_few_are_scored() -> None:
+    joined = np.concatenate([BOXES, SCORES], axis=1).astype(np.float32)
+    found = in_steps(joined, 320 / 255).astype(np.float32)
+    one = np.abs(SCORES - 0.5).max(axis=1).argmin()
+    few = {"pred": joined[one : one + 1]}, {"pred": found[one : one + 1]}
+    assert compare(*few).cosine > 0.999
+    known = compare(*few, usual={"pred": joined})
+    assert known.cosine < 0.99 and known.worst and known.worst.startswith("pred[…, ")
+
+
+def test_of_several_outputs_labels_are_about_one() -> None:
+    labels = np.arange(COUNT) % 3
+    classes = np.eye(3, dtype=np.float32)[labels]
+    scores = Scores(("classes",), "classes", labels)
+    boxes = BOXES.astype(np.float32)
+    wanted, found = {"classes": classes, "boxes": boxes}, {"classes": classes, "boxes": boxes[::-1]}
+    score = compare(wanted, found, scores)
+    assert score.change and score.change.value == 0 and score.beside
+    assert score.beside.worst and score.beside.worst.startswith("boxes") and score.beside.cosine < 0.9
+    assert compare({"classes": classes}, {"classes": classes}, scores).beside is None
 
 
 def test_integers_and_few_numbers_have_no_channels() -> None:

@@ -75,7 +75,7 @@ def test_one_number_twice_as_large_is_far_off() -> None:
     assert compare({"y": wanted}, {"y": wanted * 2}).cosine < 0.3
 
 
-@pytest.mark.parametrize("count", [1, 2, 50])
+@pytest.mark.parametrize("count", [1, 2])
 def test_one_number_that_hardly_varies_is_judged_by_its_relative_error(count: int) -> None:
     wanted = np.linspace(0.98, 0.99, count)[:, None]
     assert compare({"y": wanted}, {"y": wanted - 0.004}).cosine > 0.999

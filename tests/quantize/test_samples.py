@@ -15,6 +15,7 @@ from devicekit.quantize.samples import MAX_CALIBRATION, load_data, rows
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((6, 8, 8, 1)).astype(np.float32)
 Save = Callable[..., Path]
+LABELS = "give y as integers [N], or one-hot [N, classes]; else score with --eval file.py:function"
 
 
 def refusal(spec: Path | str, graph: Graph) -> tuple[str, str]:
@@ -134,7 +135,7 @@ def test_many_samples_are_thinned_for_calibration_only(save_npz: Save, digits_gr
         (
             {"x": IMAGES, "y": np.arange(6) + 0.5},
             "calib.npz: y: found float64 [6], expected one class index per sample",
-            "give y as integers [N], or one-hot [N, classes]",
+            LABELS,
         ),
         (
             {"x": IMAGES, "y": np.arange(5)},
