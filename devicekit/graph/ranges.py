@@ -27,6 +27,12 @@ _PASSING = (
     "STRIDED_SLICE",
     "PACK",
     "UNPACK",
+    "CONCATENATION",
+    "MINIMUM",
+    "MAXIMUM",
+    "RELU",
+    "FLOOR",
+    "ROUND",
 )
 
 # Keras 3's Embedding wraps negative indices: SELECT(i < 0, i + rows, i).
@@ -73,6 +79,22 @@ def index_inputs(graph: Graph) -> dict[str, int]:
         if tensor.dtype in _FLOATS
     }
     return {name: count for name, count in rows.items() if count}
+
+
+def ops_before_lookups(graph: Graph) -> list[Op]:
+    """Returns the ops that indices in floats go through before they are looked up."""
+    found = {}
+    for name in index_inputs(graph):
+        pending, seen = [graph.input_tensors[name].index], set[int]()
+        consumers = _consumers(graph.main)
+        while pending:
+            tensor = pending.pop()
+            for op in consumers.get(tensor, ()):
+                if _passes(op, graph.main.tensors[tensor]) and op.name != "CAST":
+                    found[id(op)] = op
+                    pending += [index for index in op.outputs if index not in seen]
+                    seen.update(op.outputs)
+    return list(found.values())
 
 
 def random_inputs(
@@ -143,7 +165,7 @@ def _lookup_rows(graph: Graph, subgraph: Subgraph, index: int) -> int | None:
 def _passes(op: Op, tensor: Tensor) -> bool:
     if op.name in _WRAPPING:
         return tensor.dtype.startswith("int")
-    return op.name in _PASSING and op.inputs[0] == tensor.index
+    return op.name in _PASSING and (op.inputs[0] == tensor.index or op.name in ("CONCATENATION", "PACK"))
 
 
 def _consumers(subgraph: Subgraph) -> dict[int, list[Op]]:

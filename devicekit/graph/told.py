@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What is divided by to come to 0..1 or -1..1 -> the values that there are: bytes, and 16-bit sound.
-_BYTES = (255.0, 256.0, 127.5, 128.0, 127.0)
-_SOUND = (32768.0, 32767.0)
+# What is divided by to come to 0..1 or -1..1, and where 0 comes to then: bytes, and 16-bit sound.
+_BYTES = (
+    *((255.0, 0.0), (256.0, 0.0), (255.0, -0.5), (256.0, -0.5)),
+    *((127.5, -1.0), (128.0, -1.0), (127.0, -1.0), (127.5, 0.0)),
+)
+_SOUND = ((32768.0, 0.0), (32767.0, 0.0))
+_NEAR = 0.02  # 0 comes this near to where it should
 _SAME = 0.01  # a scale this near to one of those is meant to be it
 # The means of ImageNet's channels in bytes: what only subtracts such takes bytes (preprocessing "caffe").
 _MEAN_OF_BYTES = (90.0, 140.0)
 # A uniform distribution with a spread of 1 ends here, on either side of its mean.
 _UNIFORM = 3**0.5
 # How far data may lie beyond, as a share of the range; and how little of it they may fill. Photographs of one
-# scene hardly fill less than an eighth of 0..255; prepared once too often, they fill 1/255.
+# scene hardly fill less than an eighth of 0..255; prepared once too often, they fill 1/255. Sound may be
+# quiet: what was prepared for -1..1 stays within that.
 OUTSIDE = 0.25
-FILLED = 1 / 16
+FILLED = 1 / 8
+_PREPARED = 1.05
+_MIN_ROWS = 8  # fewer samples show no spread
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,10 @@ class Told:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def is_bytes(self) -> bool:
+        return self.is_exact and (self.low, self.high) == ((0.0,), (255.0,))
 
     @property
     def in_words(self) -> str:
@@ -98,10 +109,9 @@ def _applied(scale: Any, offset: Any, kind: str, constant: Any) -> tuple[Any, An
 def _known_range(scale: float, offset: float) -> tuple[float, float] | None:
     if scale <= 0:
         return None
-    if any(abs(scale * size - 1) < _SAME for size in _BYTES):
-        return 0.0, 255.0
-    if any(abs(scale * size - 1) < _SAME for size in _SOUND):
-        return -32768.0, 32767.0
+    for known, low, high in ((_BYTES, 0.0, 255.0), (_SOUND, -32768.0, 32767.0)):
+        if any(abs(scale * size - 1) < _SAME and abs(offset - zero) < _NEAR for size, zero in known):
+            return low, high
     if (abs(scale - 2) < _SAME and abs(offset + 1) < _SAME) or abs(scale / 255 - 1) < _SAME:
         return 0.0, 1.0
     return None
@@ -197,13 +207,16 @@ def strays(told: Told, values: "NDArray[Any]") -> str | None:
     outside = float(((values < low - OUTSIDE * span) | (values > high + OUTSIDE * span)).mean())
     least, most = float(values.min()), float(values.max())
     told_words = f"the model itself ({told.by}) takes {told.in_words}"
-    if told.is_exact and (outside > 0 or most - least < FILLED * float(np.max(span))):
+    too_small = most - least < FILLED * float(np.max(span))
+    if told.low[0] < 0:
+        too_small = max(abs(least), abs(most)) <= _PREPARED
+    if told.is_exact and (outside > 0 or too_small):
         return f"values span {least:.3g}..{most:.3g}, {told_words}"
-    if not told.is_exact:
+    if not told.is_exact and len(values) >= _MIN_ROWS:
         spread = values.reshape(-1, values.shape[-1]).std(axis=0) if values.ndim > 1 else values.std()
         wanted = span / (2 * _UNIFORM)
         shares = np.broadcast_to(np.asarray(spread), np.broadcast_shapes(np.shape(spread), np.shape(wanted)))
         ratio = float(np.median(shares / wanted))
-        if outside > 0.5 or ratio < FILLED or ratio > 1 / FILLED:
+        if outside > 0.5 or ratio < FILLED / 2 or ratio > 2 / FILLED:
             return f"values span {least:.3g}..{most:.3g}, {told_words}"
     return None

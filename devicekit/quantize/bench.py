@@ -14,6 +14,7 @@ from devicekit.errors import UsageError
 from devicekit.finding import Finding
 from devicekit.graph.model import Graph
 from devicekit.graph.randomness import random_outputs
+from devicekit.graph.ranges import ops_before_lookups
 from devicekit.graph.read import read_graph_bytes
 from devicekit.graph.state import LATER, keeping_state
 from devicekit.quantize import fidelity, proof, recipes
@@ -81,6 +82,11 @@ class Bench:
             threads=self.threads,
         )
 
+    @cached_property
+    def indices_before_lookups(self) -> tuple[str, ...]:
+        """Returns the scopes of ops that indices in floats go through: 8 bits would round them."""
+        return tuple(recipes.scope_of(op, self.graph.main) for op in ops_before_lookups(self.graph))
+
     def in_words(self, name: str, rule: str, error: Exception) -> Finding:
         """Returns what stopped the recipe `name`."""
         is_static = recipes.base_of(name) in recipes.CALIBRATED
@@ -92,6 +98,9 @@ class Bench:
     ) -> bytes:
         """Returns what a recipe, varied, makes of the float model. Raises whatever the recipe does."""
         calibration = self.calibration if recipes.base_of(name) in recipes.CALIBRATED else None
+        if calibration is not None and self.indices_before_lookups:
+            kept = (*variant.keep_float, *self.indices_before_lookups)
+            variant = replace(variant, keep_float=tuple(dict.fromkeys(kept)))
         if variant == recipes.AS_IT_SAYS:
             return recipe(self.model, calibration)
         return recipe(self.model, calibration, variant=variant)
@@ -186,7 +195,8 @@ def judged(
         score, note = _apart(bench, score, count)
         told.append(note)
     built = _file(bench.out_dir, name, model, golden=golden, score=score, findings=findings, notes=told)
-    built = replace(built, made_up_ranges=base in recipes.CALIBRATED and bench.data.is_random)
+    is_made_up = bench.data.is_random or bench.data.is_stretched
+    built = replace(built, made_up_ranges=base in recipes.CALIBRATED and is_made_up)
     return built if score is None else _with_worst(bench, built, outputs, count)
 
 

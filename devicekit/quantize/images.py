@@ -1,5 +1,7 @@
 """Images as people see them: upright, on white, in 8 bits; and what had to be done for that."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 _ORIENTATION = 0x112  # the EXIF tag; 1 is upright
+_TURNED = range(2, 9)
+# What Pillow raises of damaged files of one format or another.
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 _DEEP = 65535  # the largest value of 16 bits
 TURNED = "turned upright, as EXIF says"
 ON_WHITE = "transparent: laid on white"
@@ -32,14 +37,14 @@ def read_image(
     done = []
     try:
         with Image.open(file) as image:
-            if getattr(image, "n_frames", 1) > 1:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a camera's, with a preview
                 done.append(FIRST_OF_MANY)
-            if image.getexif().get(_ORIENTATION, 1) != 1:
+            if image.getexif().get(_ORIENTATION) in _TURNED:
                 done.append(TURNED)
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I") or upright.mode == "F":
-                upright = _shallow(file, upright)
-                done.append(FROM_16_BITS)
+                upright, is_deep = _shallow(file, upright)
+                done += [FROM_16_BITS] if is_deep else []
             if upright.has_transparency_data:
                 upright = upright.convert("RGBA")
                 if np.asarray(upright)[..., 3].min() < 255:
@@ -47,7 +52,7 @@ def read_image(
                 white = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(white, upright)
             fitted = upright.convert("RGB" if channels == 3 else "L").resize((width, height))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
         raise UsageError(
             f"{file.name}: is no readable image ({said})", remedy="remove or replace it"
@@ -55,18 +60,24 @@ def read_image(
     return np.asarray(fitted, np.uint8).reshape(height, width, channels), tuple(done)
 
 
-def _shallow(file: Path, image: Any) -> Any:
-    """Returns a grey image of more than 8 bits in 8. Raises UsageError where it holds more than 16."""
+def _shallow(file: Path, image: Any) -> tuple[Any, bool]:
+    """Returns a grey image of more than 8 bits in 8, and whether it holds more; 32 bits may hold 0..255.
+
+    Raises UsageError for floats, and for more than 16 bits.
+    """
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(image, np.float64)
-    if values.min() < 0 or values.max() > _DEEP:
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > _DEEP:
+        what = "floats" if image.mode == "F" else f"{values.min():g}..{values.max():g}"
         raise UsageError(
-            f"{file.name}: holds {values.min():g}..{values.max():g}, expected 8 or 16 bits",
+            f"{file.name}: holds {what}, expected 8 or 16 bits",
             remedy="give a .npz with the input as the model takes it",
         )
-    return Image.fromarray(np.round(values * (255 / _DEEP)).astype(np.uint8))
+    is_deep = image.mode != "I" or bool(values.max() > 255)
+    factor = 255 / _DEEP if is_deep else 1.0
+    return Image.fromarray(np.round(values * factor).astype(np.uint8)), is_deep
 
 
 def in_words(done: Sequence[tuple[str, ...]]) -> list[str]:

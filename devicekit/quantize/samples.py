@@ -32,7 +32,8 @@ class Data:
 
     `calibration` fixes ranges, `evaluation` scores; `labels` (int [N], or None) belong to `evaluation`, and
     so do `names` of its samples: files, or the array that they lie in. `warnings` are notes to read before
-    any number. `strays` says of inputs, by name, how their values do not suit what the model itself tells.
+    any number. `strays` says of inputs, by name, how their values do not suit what the model itself tells;
+    `is_stretched` that they were brought to that, and nothing showed that it is right.
     """
 
     calibration: Mapping[str, NDArray[Any]]
@@ -44,6 +45,7 @@ class Data:
     names: tuple[str, ...] = ("x",)
     warnings: tuple[str, ...] = ()
     strays: Mapping[str, str] = field(default_factory=dict)
+    is_stretched: bool = False
 
     def name(self, index: int) -> str:
         """Returns what the user calls an evaluation sample: its file, or "x_eval[37]"."""
@@ -67,7 +69,7 @@ def load_data(
         raise UsageError(
             f"{source}: cannot be read ({first_line(error)})", remedy=f"give --data {FORMS}"
         ) from error
-    checked = _Checked(source, graph, arrays)
+    checked = _Checked(source, graph, arrays, told)
     calibration = checked.inputs("")
     count = _count(calibration)
     evaluation = checked.inputs("_eval") if checked.has_evaluation else calibration
@@ -157,12 +159,15 @@ def _read(
 class _Checked:
     """Takes inputs and labels out of a source's arrays, checking each; remembers what it repaired."""
 
-    def __init__(self, source: str, graph: Graph, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, source: str, graph: Graph, arrays: Mapping[str, NDArray[Any]], told: Mapping[str, Told]
+    ) -> None:
         self.notes: list[str] = []
         self._source = source
         self._graph = graph
         self._tensors = graph.input_tensors
         self._arrays = dict(arrays)
+        self._told = told
         self._used: set[str] = set()
 
     @property
@@ -216,7 +221,7 @@ class _Checked:
         return labels.astype(np.int64)
 
     def refuse_unknown(self) -> None:
-        unknown = [key for key in self._arrays if key not in self._used]
+        unknown = [key for key in self._arrays if key not in self._used and not _is_kept(key)]
         if unknown:
             known = [self._key(name, suffix) for suffix in ("", "_eval") for name in self._tensors] + ["y"]
             near = nearest(unknown[0], known)
@@ -240,6 +245,9 @@ class _Checked:
         self._used.add(key)
         values = self._with_batch(key, self._arrays[key], tensor)
         is_quantized_later = bool(tensor.scale) and values.dtype.kind == "f"
+        told = self._told.get(name)
+        if told is not None and told.is_bytes and values.dtype == np.uint8 and tensor.dtype == "float32":
+            values = values.astype(np.float32)
         values = self._with_dtype(key, values, "float32" if is_quantized_later else tensor.dtype)
         self._check_values(key, values, name)
         return values
@@ -307,6 +315,11 @@ def _is_constant(values: NDArray[Any]) -> bool:
         return False
     low, high = float(values.min()), float(values.max())
     return high - low <= MIN_SPAN * max(abs(low), abs(high))
+
+
+def _is_kept(key: str) -> bool:
+    """Returns whether a key is what worst.py writes beside the inputs: kept samples can be given again."""
+    return key == "index" or key.startswith(("float/", "out/"))
 
 
 def _is_one_hot(labels: NDArray[Any]) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_FILES = 500  # of a directory: decoded images stay in memory
 MAX_ITEMS = 10_000  # of a user's iterator, which may never end
+BELOW_0 = -0.3  # the usual images of 0..1 have a mean of 0.45 and a spread of 0.25: they end above
 _END = object()
 
 
@@ -101,10 +102,11 @@ def _as_trained(pixels: "NDArray[Any]", told: Told | None, *, is_grey: bool) -> 
 
     order = "" if is_grey else "RGB, "
     if told is not None:
-        # A mean and a spread tell bytes from shares of 1.
+        # A mean and a spread tell bytes from shares of 1, and those from -1..1.
         high = told.high[0] if told.is_exact else 255.0 if max(told.high) > 2 else 1.0
-        note = f"images taken as {order}0..{high:g}, as the model itself tells ({told.by})"
-        return pixels.astype(np.float32) * np.float32(high / 255), note
+        low = -1.0 if high == 1 and min(told.low) < BELOW_0 else 0.0
+        note = f"images taken as {order}{low:g}..{high:g}, as the model itself tells ({told.by})"
+        return pixels.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low), note
     note = f"images taken as {order}0..1: if the model was trained otherwise, give a .npz instead"
     return pixels.astype(np.float32) / np.float32(255), note
 

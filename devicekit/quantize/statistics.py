@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 MIN_SAMPLES = 4
 DIFFERENT_SCALE = 4.0  # one span is so many times the other
 DIFFERENT_MEAN = 0.5  # of the larger standard deviation
-# Images come in 0..255 or in 0..1 (or -1..1): a factor this near to 255 or 127.5 says which of them.
-IMAGE_SCALES = (255.0, 127.5)
-NEAR_SCALE = 0.25
+# Images come in 0..255, or in 0..1 or -1..1: bytes reach so far at least, and what is scaled as far as this.
+LEAST_OF_BYTES, LEAST_OF_UNIT = 64.0, 0.25
+UNIT = 1.01
 # Channels in the other order: their means agree swapped (within this share of the deviation), and differ as
 # they are by more than CHANNELS_APART of it. Halves of a set differ by 0.03 (above).
 CHANNELS_AGREE = 0.1
@@ -66,17 +66,17 @@ def scaled_apart(name: str, values: NDArray[Any], against: NDArray[Any]) -> str 
     if not _are_compared(values, against):
         return None
     ours, theirs = _statistics(values), _statistics(against)
-    if ours.span == 0 or theirs.span == 0:
+    small, large = sorted((ours, theirs), key=lambda one: one.span)
+    is_bytes = large.low >= 0 and LEAST_OF_BYTES < large.high <= 255
+    is_scaled = small.low >= -UNIT and LEAST_OF_UNIT < small.high <= UNIT
+    if not (is_bytes and is_scaled):
         return None
-    factor = theirs.span / ours.span
-    word, times = ("smaller", factor) if factor >= 1 else ("larger", 1 / factor)
-    for scale in IMAGE_SCALES:
-        if abs(times / scale - 1) <= NEAR_SCALE:
-            return (
-                f"calibration inputs of {name} look {scale:g} times {word} than the evaluation inputs: "
-                "one of them is not scaled"
-            )
-    return None
+    scale = 127.5 if small.low < -LEAST_OF_UNIT else 255
+    word = "smaller" if small is ours else "larger"
+    return (
+        f"calibration inputs of {name} look {scale:g} times {word} than the evaluation inputs: "
+        "one of them is not scaled"
+    )
 
 
 def _are_compared(values: NDArray[Any], against: NDArray[Any]) -> bool:

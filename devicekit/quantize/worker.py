@@ -20,15 +20,16 @@ from devicekit.plugins import resolve
 from devicekit.quantize import fidelity, mixed, proof, recipes, second_source
 from devicekit.quantize.bench import Bench, failed, judged, original, run
 from devicekit.quantize.build import ORIGINAL, Built
+from devicekit.quantize.change import of_hits
 from devicekit.quantize.metric import Metric, load_metric
 from devicekit.quantize.predictor import Predictor
 from devicekit.quantize.quality import Thresholds
 from devicekit.quantize.samples import Data, load_data, rows
-from devicekit.quantize.scores import NO_SCORES, find_scores
+from devicekit.quantize.scores import NO_SCORES, Scores, find_scores, hits
 from devicekit.quantize.signatures import with_signature
 from devicekit.quantize.statistics import mismatches
 from devicekit.quantize.words import worded
-from devicekit.quantize.wrong_data import as_told, doubts
+from devicekit.quantize.wrong_data import as_told, doubts, unused_labels
 from devicekit.words import attributes
 
 # As many samples show how much outputs vary; of fewer, calibration inputs help, so many at most.
@@ -70,27 +71,49 @@ def _settled(request: Mapping[str, Any], bench: Bench, told: Mapping[str, Told])
     Where labels say nothing else, images prepared for 0..1 are taken as the model itself tells. Raises
     UsageError where the data is wrong and was not accepted.
     """
-    accepted = request["accept_data"]
-    other = None if accepted else as_told(bench.data, told)
-    if other is not None:
-        again = prepare(request, bench.graph, data=other, metric=bench.metric)
-        given, taken = bench.float_metric, again.float_metric
-        is_better = bench.metric is not None or given is None or taken is None or taken >= given
-        bench = again if is_better else bench
+    bench = bench if request["accept_data"] else _as_told(request, bench, told)
 
     def run(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        return bench.predictor.predict_all(rows(inputs, bench.graph)[: bench.count], seconds=DOUBTS_S)
+        if index_inputs(bench.graph):
+            return {}
+        try:
+            return bench.predictor.predict_all(rows(inputs, bench.graph)[: bench.count], seconds=DOUBTS_S)
+        except (RuntimeError, ValueError):  # the model takes no such values
+            return {}
 
+    unused = unused_labels(bench.reference, bench.scores)
+    if unused is not None:
+        ranked = tuple(name for name in bench.scores.ranked if name != bench.scores.labelled)
+        bench = replace(bench, scores=Scores(ranked))
     found = list(doubts(bench.data, bench.reference, bench.scores, told, run))
-    if found and not accepted:
+    if found and not request["accept_data"]:
         raise UsageError(
             f"{bench.data.source}: {'; '.join(found)}",
             remedy="give inputs as for training, with labels that are theirs, or go on: --accept-data",
         )
     strays = [f"{name}: {words}" for name, words in bench.data.strays.items()]
-    new = [one for one in (*found, *strays) if one not in bench.data.warnings]
+    new = [*found, *strays, *([unused] if unused else [])]
     warnings = tuple(dict.fromkeys((*bench.data.warnings, *new)))
     return replace(bench, data=replace(bench.data, warnings=warnings))
+
+
+def _as_told(request: Mapping[str, Any], bench: Bench, told: Mapping[str, Told]) -> Bench:
+    """Returns the bench on images prepared for 0..1 as the model itself tells, unless labels say otherwise.
+
+    Where there are labels, they must be hit more often by that than chance explains.
+    """
+    other = as_told(bench.data, told)
+    if other is None:
+        return bench
+    again = prepare(request, bench.graph, data=other, metric=bench.metric)
+    given, taken = hits(bench.reference, bench.scores), hits(again.reference, again.scores)
+    if given is None or taken is None:
+        return again
+    count = min(len(given), len(taken))
+    change = of_hits(given[:count], taken[:count])
+    if change.low is None or change.low <= 0:
+        return bench
+    return replace(again, data=replace(again.data, is_stretched=False))
 
 
 def _events(bench: Bench, name: str, recipe: recipes.Recipe) -> Iterator[dict[str, Any]]:
@@ -242,7 +265,7 @@ def _summary(bench: Bench) -> dict[str, Any]:
         "calibration_count": len(next(iter(data.calibration.values()))),
         "evaluation_count": bench.count,
         "is_random": data.is_random,
-        "has_labels": data.labels is not None,
+        "has_labels": bench.scores.labelled is not None,
         "notes": data.notes,
         "warnings": data.warnings,
     }

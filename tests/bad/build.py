@@ -117,6 +117,17 @@ def float_indices(keras: Any, rng: np.random.Generator) -> tuple[Any, dict[str, 
 
 
 @model
+def indices_of_two_inputs(keras: Any, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
+    """Joins two inputs of float indices before it looks them up."""
+    sources = [keras.Input((6,), name=name, dtype="float32") for name in ("a", "b")]
+    joined = keras.ops.cast(keras.layers.Concatenate()(sources), "int32")
+    rows = keras.layers.Embedding(200, 8)(joined)
+    out = keras.layers.Dense(4, name="logits")(keras.layers.GlobalAveragePooling1D()(rows))
+    values = rng.integers(0, 200, (SAMPLES + EVALUATED, 12))
+    return keras.Model(sources, out), {**_data(values[:, :6], "a"), **_data(values[:, 6:], "b")}
+
+
+@model
 def dead(keras: Any, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
     """Gives the same for all that it is given: its data is far below where it begins to tell."""
     source, raw, values = _body(keras, rng, 4)

@@ -36,6 +36,26 @@ def test_data_for_0_to_1_is_taken_as_the_layer_says(folder: Path, tmp_path: Path
     assert error < 0.05 * np.abs(outputs["float32"]["logits"]).max()
 
 
+@pytest.mark.parametrize("name", ["float_indices", "indices_of_two_inputs"])
+def test_the_remedy_for_indices_works(name: str, folder: Path, tmp_path: Path) -> None:
+    data = folder / f"{name}.npz"
+    refused = devicekit.convert(
+        folder / f"{name}.keras", recipe="int8", data=str(data), path=tmp_path / "refused.tflite"
+    ).error
+    assert refused and "int8 would round them" in refused.message and "int8_float_io" in refused.remedy
+    made = {
+        recipe: devicekit.convert(
+            folder / f"{name}.keras", recipe=recipe, data=str(data), path=tmp_path / f"{recipe}.tflite"
+        )
+        for recipe in ("float32", "int8_float_io")
+    }
+    with np.load(data) as file:
+        samples = {key.removesuffix("_eval"): file[key] for key in file.files if key.endswith("_eval")}
+    found = {recipe: outputs_of(one.chosen.path, samples)["logits"] for recipe, one in made.items()}
+    error = np.abs(found["int8_float_io"] - found["float32"]).mean()
+    assert error < 0.05 * np.abs(found["float32"]).mean()
+
+
 def test_int8_that_is_too_coarse_at_its_outputs_leaves_them_in_float(folder: Path, tmp_path: Path) -> None:
     model, data = folder / "boxes_then_scores.keras", folder / "boxes_then_scores.npz"
     made = devicekit.convert(model, profile=cases.PROFILE, data=str(data), path=tmp_path / "out.tflite")

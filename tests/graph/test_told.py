@@ -57,6 +57,20 @@ def test_other_beginnings_tell_nothing(begins: list[Step]) -> None:
     assert told_by(begins, "scale") is None
 
 
+def test_a_spread_that_is_by_chance_that_of_bytes_tells_no_bytes() -> None:
+    """Of one column the steps are by one number: a series around 5000 with a spread of 128."""
+    told = told_by(steps(("sub", 5000.0), ("div", 128.1)), "norm")
+    assert told and not told.is_exact
+    np.testing.assert_allclose(told.low, [5000 - 3**0.5 * 128.1], rtol=1e-4)
+
+
+def test_quiet_sound_and_one_sample_are_no_strays() -> None:
+    sound = Told((-32768.0,), (32767.0,), "scale", is_exact=True)
+    quiet = np.random.default_rng(3).uniform(-1500, 1500, (10, 100))
+    assert strays(sound, quiet) is None and strays(sound, quiet / 32768)
+    assert strays(Told((-1.7,), (1.7,), "norm", is_exact=False), np.ones((1, 4))) is None
+
+
 def test_data_that_do_not_suit_are_said() -> None:
     rng = np.random.default_rng(1)
     assert strays(BYTES, rng.uniform(0, 255, (10, 8, 8, 3))) is None

@@ -43,9 +43,36 @@ def test_16_bits_keep_their_shades(dtype: str, tmp_path: Path) -> None:
 
 
 def test_more_than_16_bits_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.full((8, 8), 1e6, np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(UsageError, match=r"float\.tiff: holds 1e\+06\.\.1e\+06, expected 8 or 16 bits"):
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(UsageError, match=r"float\.tiff: holds floats, expected 8 or 16 bits"):
         read(tmp_path / "float.tiff")
+    Image.fromarray(np.full((8, 8), 10**6, np.int32)).save(tmp_path / "deep.tiff")
+    with pytest.raises(UsageError, match=r"deep\.tiff: holds 1e\+06\.\.1e\+06, expected 8 or 16 bits"):
+        read(tmp_path / "deep.tiff")
+
+
+def test_32_bits_may_hold_bytes(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 200, np.int32)).save(tmp_path / "bytes.tiff")
+    pixels, done = read(tmp_path / "bytes.tiff")
+    assert pixels.min() == pixels.max() == 200 and done == ()
+
+
+def test_an_orientation_that_is_none_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 0
+    Image.fromarray(RAMP[None, :].repeat(8, 0)).save(tmp_path / "odd.png", exif=exif)
+    pixels, done = read(tmp_path / "odd.png")
+    np.testing.assert_array_equal(pixels[0, :, 0], RAMP)
+    assert done == ()
+
+
+def test_a_damaged_file_is_named_whatever_pillow_raises(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "broken.png")
+    content = bytearray((tmp_path / "broken.png").read_bytes())
+    content[37:41] = b"\0\1\2\3"  # the name of a chunk
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(UsageError, match=r"broken\.png: is no readable image"):
+        read(tmp_path / "broken.png")
 
 
 @pytest.mark.parametrize(("alpha", "red"), [(0, 255), (128, 127), (255, 0)])

@@ -68,6 +68,14 @@ def test_images_of_which_one_is_not_scaled_are_wrong(
     assert notes(calibration, evaluation) == []
 
 
+def test_other_spans_that_lie_so_far_apart_are_no_images() -> None:
+    quiet = RNG.uniform(-0.004, 0.004, (40, 100)).astype(np.float32)
+    loud = RNG.uniform(-1, 1, (40, 100)).astype(np.float32)
+    amounts = RNG.lognormal(0, 1.9, (40, 3)).astype(np.float32)
+    assert scaled_apart("x", quiet, loud) is None
+    assert scaled_apart("x", amounts / amounts.max() * 2, amounts / amounts.max() * 400) is None
+
+
 @pytest.mark.parametrize("size", [4, 8, 20, 100, 400])
 def test_random_splits_of_one_set_raise_no_alarm(size: int, digits_data: Path) -> None:
     with np.load(digits_data) as data:

@@ -9,17 +9,10 @@ from devicekit.convert.remedies.emit import called_function, captures_of, consta
 from devicekit.graph.layers import Layers
 from devicekit.graph.told import Step, Told, told_by
 
-_PASSING = frozenset(
-    {
-        "Identity",
-        "StopGradient",
-        "Reshape",
-        "ExpandDims",
-        "Squeeze",
-        "ResizeBilinear",
-        "ResizeNearestNeighbor",
-    }
-)
+_PASSING = frozenset({"Identity", "StopGradient", "Reshape", "ExpandDims", "Squeeze"})
+_PASSING |= {"ResizeBilinear", "ResizeNearestNeighbor", "ReverseV2", "StridedSlice"}
+# They change the order of channels, or leave some out.
+_TURNING = frozenset({"ReverseV2", "StridedSlice"})
 _KINDS = {"Mul": "mul", "Add": "add", "AddV2": "add", "BiasAdd": "add", "Sub": "sub", "RealDiv": "div"}
 # They read a tensor's size alone.
 _OF_SIZES = frozenset({"Shape", "Size", "Rank"})
@@ -34,17 +27,20 @@ def told_of(function: Any, layers: Layers) -> dict[str, Told]:
         if not steps:
             continue
         name = steps[0][1].name
-        told = told_by([step for step, _ in steps], layers.label(layers.of_op(name)) or name)
-        if told is not None:
+        told = told_by([step for step, _, _ in steps], layers.label(layers.of_op(name)) or name)
+        is_turned = any(turned for _, _, turned in steps)
+        if told is not None and (told.is_exact or not is_turned):
             found[spec.name] = told
     return found
 
 
-def _steps(tensor: Any, outer: dict[Any, Any]) -> Iterator[tuple[Step, Any]]:
-    """Yields the steps behind `tensor`, each with its op, as long as one op alone reads it.
+def _steps(tensor: Any, outer: dict[Any, Any]) -> Iterator[tuple[Step, Any, bool]]:
+    """Yields the steps behind `tensor`, as long as one op alone reads it.
 
+    Each with its op, and whether the channels are in another order by then, or fewer.
     `outer` maps placeholders to what they stand for outside: a variable, a constant, a tensor of the caller.
     """
+    turned = False
     for _ in range(_MOST_STEPS):
         readers = [op for op in tensor.consumers() if op.type not in _OF_SIZES]
         if len(readers) != 1:
@@ -60,9 +56,10 @@ def _steps(tensor: Any, outer: dict[Any, Any]) -> Iterator[tuple[Step, Any]]:
             constant = _constant(op.inputs[1 - place], outer)
             if constant is None or (place == 1 and op.type in ("Sub", "RealDiv")):
                 return
-            yield Step(_KINDS[op.type], constant), op
+            yield Step(_KINDS[op.type], constant), op, turned
         elif op.type not in _PASSING or place:
             return
+        turned = turned or op.type in _TURNING
         tensor = op.outputs[0]
 
 
