@@ -123,7 +123,7 @@ def _judged(values: "NDArray[Any]", axis: int, *, is_random: bool) -> Channels |
     if _are_different(groups, varies, is_share, sizes, largest):
         smallest = min(largest[group[0]] for group in groups) / WITHIN
         units = np.maximum(own, np.where(varies, largest / WITHIN, smallest))
-        return Channels(axis, values.ndim, units, none, by_spread, none)
+        return Channels(axis, values.ndim, units, none, by_spread, half)
     if is_random:
         return None
     is_few = len(columns) <= FEW

@@ -21,6 +21,8 @@ UNIT = 1.01
 # they are by more than CHANNELS_APART of it. Halves of a set differ by 0.03 (above).
 CHANNELS_AGREE = 0.1
 CHANNELS_APART = 0.15
+# Images of many tints differ in their means by chance: so many standard errors are none.
+SURE = 4.0
 # Values outside the calibrated range are cut off. More than this share of them, further outside than this
 # share of the span, is no chance: 4 samples of noise miss 1 % of the others' values, all by less.
 MAX_OUTSIDE = 0.01
@@ -137,7 +139,11 @@ def _swapped(name: str, values: NDArray[Any], against: NDArray[Any]) -> str | No
     ours, theirs = values.mean(axis=axes)[:3], against.mean(axis=axes)[:3]
     as_is = float(np.abs(ours - theirs).max()) / deviation
     reversed_ = float(np.abs(ours[::-1] - theirs).max()) / deviation
-    if as_is > CHANNELS_APART and reversed_ < CHANNELS_AGREE:
+    by_image = np.concatenate([one.mean(axis=(1, 2))[:, :3] for one in (values, against)])
+    chance = (
+        SURE * float(by_image.std(axis=0).max()) * (1 / len(values) + 1 / len(against)) ** 0.5 / deviation
+    )
+    if as_is > max(CHANNELS_APART, chance) and reversed_ < CHANNELS_AGREE:
         return (
             f"calibration and evaluation inputs of {name}: channel order differs: RGB against BGR is likely"
         )

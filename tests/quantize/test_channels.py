@@ -147,7 +147,7 @@ def test_a_channel_that_int8_loses_is_named(kind: str) -> None:
 
 KEPT = {
     "logits of a class that never shows": np.concatenate(
-        [NORMAL[:, :4] * 3, -30 + 0.6 * NORMAL[:, 4:5]], axis=1
+        [NORMAL[:, :4] * 3, -20 + 0.3 * NORMAL[:, 4:5]], axis=1
     ),
     "an embedding with an outlier": np.concatenate(
         [RNG.normal(size=(COUNT, 31)), 15 * RNG.normal(size=(COUNT, 1))], axis=1

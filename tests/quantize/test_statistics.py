@@ -85,6 +85,13 @@ def test_random_splits_of_one_set_raise_no_alarm(size: int, digits_data: Path) -
         assert notes(images[order[:size]], images[order[size : 2 * size]]) == []
 
 
+def test_tints_that_differ_by_chance_are_no_order_of_channels() -> None:
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        images = rng.random((40, 8, 8, 3)) * 0.3 + rng.random((40, 1, 1, 3)) * 0.7
+        assert not any("RGB" in note for note in notes(*np.split(images.astype(np.float32), 2)))
+
+
 @pytest.mark.parametrize("size", [4, 20, 40])
 def test_random_splits_of_colour_images_raise_no_alarm(size: int) -> None:
     for seed in range(100):
