@@ -128,7 +128,7 @@ def _judged(values: "NDArray[Any]", axis: int, *, is_random: bool) -> Channels |
         return None
     is_few = len(columns) <= FEW
     units = own if is_few else np.maximum(own, largest / WITHIN)
-    is_judged = varies & (is_far | is_few) & (is_far | ~is_share)
+    is_judged = varies & (is_far | ~is_share) if is_few else varies & is_far & ~is_share
     all_far = bool(np.all(is_far[varies] & ~is_share[varies]))
     least_step = np.full_like(own, THIRD) if all_far else half
     return Channels(

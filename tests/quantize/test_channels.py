@@ -153,6 +153,9 @@ KEPT = {
         [RNG.normal(size=(COUNT, 31)), 15 * RNG.normal(size=(COUNT, 1))], axis=1
     ),
     "samples that stand still": np.where(np.arange(COUNT)[:, None] % 2, NORMAL[:, :3], NORMAL[:, :3] * 1e-4),
+    "pitches that hardly sound": np.concatenate(
+        [RNG.uniform(0, 1, (COUNT, 60)) ** 3, 0.02 + 2e-4 * RNG.normal(size=(COUNT, 28))], axis=1
+    ),
     "a picture of one channel": RNG.uniform(0, 1, (COUNT, 8, 8, 1)) ** 4,
 }
 
