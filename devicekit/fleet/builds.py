@@ -25,6 +25,8 @@ from devicekit.profile.schema import Profile
 from devicekit.quantize.fidelity import Fidelity
 from devicekit.words import VERSION
 
+# Raise it when the same model and data would come out otherwise: it is part of the cache's key.
+CHOSEN_BY = 2
 # The tables of a profile that decide which artifact fits it; its name, calibration and sources do not.
 _NEEDS = ("runtime", "limits", "ops", "quality", "recipes")
 _GOLDEN, _FACTS = "golden.npz", "facts.json"
@@ -101,6 +103,7 @@ def _key(job: Job, making: Making) -> str | None:
             "making": json.dumps(asdict(making), sort_keys=True),
             "data": sha256_tree(data) if data and data.exists() else None,
             "kit": VERSION,
+            "chosen_by": CHOSEN_BY,
             "versions": json.dumps(runtime_versions()),
         }
     )

@@ -21,7 +21,7 @@ WITHIN = 8.0
 FEW = 16
 # A channel that measures the same as the others is bad where its error is this share of its spread: it tells
 # next to nothing then. Less may be a class that hardly ever shows, or a model that tells little itself.
-HALF = 0.5
+LOST = 0.6
 # One step of several numbers that all lie far from 0 counts from this share of their spread on: those of
 # untrained models come to 0.27, temperatures of a body to 0.36 (int8, December 2026).
 THIRD = 0.3
@@ -115,24 +115,24 @@ def _judged(values: "NDArray[Any]", axis: int, *, is_random: bool) -> Channels |
     largest = own.copy()
     for group in groups:
         largest[group] = own[group].max()
-    none, half = np.zeros_like(own), np.full_like(own, HALF)
+    none, lost = np.zeros_like(own), np.full_like(own, LOST)
     by_spread = np.where(own == largest, largest, 0) * varies
     if axis == 0:
-        least = half if is_share[0] and is_far[0] else none
+        least = lost if is_share[0] and is_far[0] else none
         return Channels(axis, values.ndim, own, least, by_spread, least)
     if _are_different(groups, varies, is_share, sizes, largest):
         smallest = min(largest[group[0]] for group in groups) / WITHIN
         units = np.maximum(own, np.where(varies, largest / WITHIN, smallest))
-        return Channels(axis, values.ndim, units, none, by_spread, half)
+        return Channels(axis, values.ndim, units, none, by_spread, lost)
     if is_random:
         return None
     is_few = len(columns) <= FEW
     units = own if is_few else np.maximum(own, largest / WITHIN)
     is_judged = varies & (is_far | ~is_share) if is_few else varies & is_far & ~is_share
     all_far = bool(np.all(is_far[varies] & ~is_share[varies]))
-    least_step = np.full_like(own, THIRD) if all_far else half
+    least_step = np.full_like(own, THIRD) if all_far else lost
     return Channels(
-        axis, values.ndim, units * is_judged, half, np.where(is_far & is_judged, own, 0), least_step
+        axis, values.ndim, units * is_judged, lost, np.where(is_far & is_judged, own, 0), least_step
     )
 
 

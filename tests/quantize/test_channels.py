@@ -127,7 +127,7 @@ LOST = {
         {"y[:, 1]", "y[:, 3]"},
     ),
     "a chain of spreads": (NORMAL[:, :5] * [1, 5, 25, 125, 600], {"y[…, 0]"}),
-    "a share far from 0": (beside(NORMAL[:, 0] * 0.1 + 0.5, 0.96 + 0.002 * NORMAL[:, 1]), {"y[…, 1]"}),
+    "a share far from 0": (beside(NORMAL[:, 0] * 0.1 + 0.5, 0.96 + 0.001 * NORMAL[:, 1]), {"y[…, 1]"}),
     "small offsets beside sigmoids": (
         beside(RNG.uniform(0, 1, COUNT), RNG.uniform(-1e-3, 1e-3, COUNT)),
         {"y[…, 1]"},
