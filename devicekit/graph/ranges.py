@@ -1,6 +1,6 @@
 """Says which values a model's inputs take, as far as the file tells, and makes random ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from devicekit.errors import LoadError, UsageError
@@ -83,17 +83,14 @@ def index_inputs(graph: Graph) -> dict[str, int]:
 
 def ops_before_lookups(graph: Graph) -> list[Op]:
     """Returns the ops that indices in floats go through before they are looked up."""
-    found = {}
-    for name in index_inputs(graph):
-        pending, seen = [graph.input_tensors[name].index], set[int]()
-        consumers = _consumers(graph.main)
-        while pending:
-            tensor = pending.pop()
-            for op in consumers.get(tensor, ()):
-                if _passes(op, graph.main.tensors[tensor]) and op.name != "CAST":
-                    found[id(op)] = op
-                    pending += [index for index in op.outputs if index not in seen]
-                    seen.update(op.outputs)
+    inputs = [graph.input_tensors[name].index for name in index_inputs(graph)]
+    reached = [pair for index in inputs for pair in _reached(graph.main, index)]
+    # Behind a CAST they are integers.
+    found = {
+        id(op): op
+        for op, tensor in reached
+        if _passes(op, tensor) and op.name != "CAST" and tensor.dtype in _FLOATS
+    }
     return list(found.values())
 
 
@@ -147,19 +144,26 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 def _lookup_rows(graph: Graph, subgraph: Subgraph, index: int) -> int | None:
     """Returns the entries of the smallest table that tensor `index` is looked up in; None without one."""
-    rows: list[int] = []
+    found = (
+        _rows(graph, subgraph, op, tensor=tensor.index)
+        for op, tensor in _reached(subgraph, index)
+        if not _passes(op, tensor)
+    )
+    return min((rows for rows in found if rows is not None), default=None)
+
+
+def _reached(subgraph: Subgraph, index: int) -> Iterator[tuple[Op, Tensor]]:
+    """Yields the ops that read tensor `index`, or what passes it on, each with the tensor that it reads."""
     pending, seen = [index], {index}
     consumers = _consumers(subgraph)
     while pending:
-        tensor = pending.pop()
-        for op in consumers.get(tensor, ()):
-            if _passes(op, subgraph.tensors[tensor]):
+        tensor = subgraph.tensors[pending.pop()]
+        for op in consumers.get(tensor.index, ()):
+            yield op, tensor
+            if _passes(op, tensor):
                 new = set(op.outputs) - seen
                 pending.extend(new)
                 seen |= new
-            elif (size := _rows(graph, subgraph, op, tensor=tensor)) is not None:
-                rows.append(size)
-    return min(rows, default=None)
 
 
 def _passes(op: Op, tensor: Tensor) -> bool:

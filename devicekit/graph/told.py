@@ -131,11 +131,7 @@ def _of_spread(steps: Sequence[Step], by: str) -> Told | None:
         if constant.size > 1 and scale.size not in (1, constant.size):
             break
         scale, offset = _applied(scale, offset, step.kind, constant)
-    if (
-        not np.all(np.isfinite(scale))
-        or np.any(scale <= 0)
-        or not any(s.kind in ("sub", "add") for s in steps)
-    ):
+    if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
         return None
     mean = -offset / scale
     if np.allclose(scale, 1):

@@ -29,8 +29,9 @@ class Built:
 
     `golden` is a .npz of one sample: "in/<name>" as fed and "out/<name>" as the host computed it, in the
     file's own dtypes. `fidelity` is None where the file does not run, or where there is no float model to
-    compare with. `made_up_ranges` says that its ranges are those of random inputs. `worst` is a .npz of the
-    samples on which it is furthest from the float model.
+    compare with. `made_up_ranges` says that its ranges are those of random inputs, or of inputs
+    that may have been stretched wrongly. `worst` is a .npz of the samples on which it is furthest from the
+    float model.
     """
 
     recipe: str
