@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,22 @@ def test_labels_give_the_accuracy_of_all(digits: Path, data: Path, folders: dict
     assert likeness.fidelity.float_task_metric == pytest.approx(0.9944, abs=1e-3)
     assert likeness.fidelity.task_metric != likeness.fidelity.float_task_metric
     assert "accuracy" not in comparison.best, "one sample more of 719 is chance"
+
+
+@pytest.mark.usefixtures("own_children")
+def test_an_accuracy_on_fewer_samples_stands_beside_no_other(
+    digits: Path, data: Path, folders: dict[str, Path]
+) -> None:
+    """What is slow is compared on what time allows: 7 of 8 beside 700 of 719 would read as worse."""
+    comparison = devicekit.compare(
+        digits, folders["host"], digits, data=str(data / "digits.npz"), measure=False
+    )
+    first, int8, again = comparison.entries
+    assert int8.likeness and int8.likeness.fidelity
+    slow = replace(int8.likeness.fidelity, count=8, task_metric=0.875)
+    entries = (first, replace(int8, likeness=replace(int8.likeness, fidelity=slow)), again)
+    accuracies = list(replace(comparison, entries=entries).accuracies.values())
+    assert accuracies == [pytest.approx(0.9944, abs=1e-3), None, pytest.approx(0.9944, abs=1e-3)]
 
 
 def test_the_same_file_is_the_same(digits: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """build: all recipes in a real child process, on real models; what fails becomes a finding."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from devicekit.child import default_memory_bytes
 from devicekit.errors import LoadError, RecipeError, UsageError
 from devicekit.finding import Finding
 from devicekit.graph.read import read_graph
+from devicekit.quantize.bench import Bench, judged
 from devicekit.quantize.build import BuildResult
 from devicekit.quantize.predictor import Predictor
-from devicekit.quantize.recipes import RECIPES
+from devicekit.quantize.recipes import RECIPES, int8
 from tests.quantize.building import build
 
 DATA = Path(__file__).parent.parent / "data"
@@ -351,6 +353,22 @@ def test_one_number_that_int8_clips_is_told_from_one_that_it_keeps(
         (int8,) = build(regression, ["int8"], data=data, out_dir=tmp_path).candidates
         assert int8.findings == () and int8.fidelity
         assert low < int8.fidelity.cosine < high
+
+
+@pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors")
+def test_a_recipe_too_slow_for_all_samples_shows_no_accuracy_beside_the_others(
+    make_bench: Callable[..., Bench], digits: Path, digits_data: Path
+) -> None:
+    bench = make_bench(digits, data=digits_data)
+    slow = judged(replace(bench, evaluation_s=0.0), "int8", bench.quantized("int8", int8))
+    assert slow.fidelity and slow.fidelity.count == 1 and slow.fidelity.task_metric is None
+    assert slow.fidelity.float_task_metric == bench.float_metric == pytest.approx(0.9944, abs=1e-3)
+    assert slow.fidelity.change, "on the same sample it is compared with the float model, and judged"
+    assert slow.notes == (
+        "scored on 1 of 719 samples, what 0 s allow: there 100.0% accuracy for 100.0% of the float model",
+    )
+    whole = judged(bench, "int8", bench.quantized("int8", int8))
+    assert whole.fidelity and whole.fidelity.task_metric and whole.notes == ()
 
 
 def test_scoring_ends_in_time_and_says_how_far_it_came(
